@@ -1,0 +1,1 @@
+"""The Kedro workspace: wiring, input and output, tracking, delegation."""
