@@ -1,0 +1,1 @@
+"""Room `ensembling`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Room `features`; see docs/architecture.md."""

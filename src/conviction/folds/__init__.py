@@ -1,0 +1,1 @@
+"""Room `folds`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Room `labels`; see docs/architecture.md."""

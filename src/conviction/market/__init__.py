@@ -1,0 +1,1 @@
+"""Room `market`; see docs/architecture.md."""

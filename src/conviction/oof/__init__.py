@@ -1,0 +1,1 @@
+"""Room `oof`; see docs/architecture.md."""

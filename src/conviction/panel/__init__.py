@@ -1,0 +1,1 @@
+"""Room `panel`; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""Room `tuning`; see docs/architecture.md."""
