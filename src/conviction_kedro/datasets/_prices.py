@@ -1,0 +1,352 @@
+"""Price tables: any long file given by path, and the real prices that ship inside a dependency."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import polars as pl
+from kedro.io import AbstractDataset, DatasetError
+
+from conviction.errors import BarsError, ParameterError
+from conviction.frames import SESSION, SYMBOL, check_columns
+from conviction_kedro.sources._storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_FORMATS = (".parquet", ".csv", ".csv.gz")
+_PRICE_COLUMNS = ("open", "high", "low", "close", "volume")
+# A day, alone or at midnight with any offset: the offset of a midnight is the exchange's and changes with summer time.
+_DAY = r"^(\d{4}-?\d{2}-?\d{2})(?:[ T]00:00(?::00(?:\.0+)?)?(?:Z| ?[+-]\d{2}:?\d{2})?)?$"
+
+
+def parse_sessions(column: pl.Series, *, name: str) -> pl.Series:
+    """Return a column of days as dates, whatever a vendor wrote them as.
+
+    Parameters
+    ----------
+    column : polars.Series
+        Date, Datetime at midnight (of its own zone), or text as ``2024-01-31``, ``2024-01-31 00:00:00``, ``20240131``.
+    name : str
+        What the file is called in a message.
+
+    Returns
+    -------
+    polars.Series
+        Date, with the column's own name; nulls stay nulls.
+
+    Raises
+    ------
+    BarsError
+        If a value is no day: an unreadable text, or a moment that is not midnight (whose session only a calendar knows).
+
+    Examples
+    --------
+    >>> parse_sessions(pl.Series("date", ["2024-01-31"]), name="prices.csv").to_list()
+    [datetime.date(2024, 1, 31)]
+    """
+    if column.dtype == pl.Date:
+        return column
+    if column.dtype == pl.Datetime:
+        moments = column.dt.replace_time_zone(None)
+        unread = moments.filter(moments.dt.truncate("1d") != moments)
+        days = moments.cast(pl.Date)
+    else:
+        text = column.cast(pl.String).str.strip_chars()
+        days = text.str.extract(_DAY, 1).str.replace_all("-", "").str.to_date("%Y%m%d", strict=False)
+        unread = text.filter(days.is_null() & text.is_not_null())
+    if unread.len():
+        raise BarsError(
+            what=f"{name}: column {column.name!r} has {unread.len()} values that are not plainly a session",
+            got=f"{unread[0]!s}",
+            allowed="days as 2024-01-31, or moments at midnight of the exchange",
+            fix="convert moments to the exchange's days before, or load the file as intraday bars",
+        )
+    return days.alias(column.name)
+
+
+class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
+    """A long Parquet or CSV table with one row a day, or a symbol and day, on a disk or on S3.
+
+    Loading renames a foreign ``date`` to ``session`` and parses it, keeps the file's row order and its duplicates (they
+    are evidence for the checks that follow), turns NaN into null and reads symbols as text, so that the tickers NA, NULL
+    and TRUE stay tickers. Saving writes the frame whole and replaces the file.
+
+    Parameters
+    ----------
+    filepath : str
+        ``.parquet``, ``.csv`` or ``.csv.gz``; local or ``s3://``.
+    columns : sequence of str, optional
+        Columns to keep, by the names in the file; all by default.
+    rename : mapping of str to str, optional
+        Further names to change, from the file's to ours.
+    required : sequence of str
+        Columns (our names) without which the table is refused.
+    load_args : mapping, optional
+        Passed to ``polars.read_parquet`` or ``polars.read_csv``.
+    save_args : mapping, optional
+        Passed to ``DataFrame.write_parquet`` or ``DataFrame.write_csv``.
+    credentials : mapping, optional
+        See `conviction_kedro.sources.Storage`.
+    metadata : mapping, optional
+        Ignored by Kedro, for tools that read the catalog.
+
+    Raises
+    ------
+    ParameterError
+        If the file's ending is none of the known ones.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datetime import date
+    >>> table = LongTableDataset(filepath=tempfile.mkdtemp() + "/vix.csv", rename={"close": "vix_close"})
+    >>> table.save(pl.DataFrame({"date": [date(2024, 1, 2)], "close": [13.2]}))
+    >>> table.load().row(0, named=True)
+    {'session': datetime.date(2024, 1, 2), 'vix_close': 13.2}
+    """
+
+    _prices: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        columns: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        required: Sequence[str] = (SESSION,),
+        load_args: Mapping[str, Any] | None = None,
+        save_args: Mapping[str, Any] | None = None,
+        credentials: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        name = PurePosixPath(filepath).name
+        if not name.endswith(_FORMATS):
+            raise ParameterError(
+                what="the format of a table is told by the ending of its file",
+                got=repr(name),
+                allowed=", ".join(_FORMATS),
+                fix="rename the file, or convert it to Parquet",
+            )
+        folder = filepath[: -len(name)].rstrip("/") or "."
+        self._name = name
+        self._storage = Storage(folder, credentials)
+        self._columns = list(columns) if columns is not None else None
+        self._rename = dict(rename or {})
+        self._required = tuple(required)
+        self._load_args = dict(load_args or {})
+        self._save_args = dict(save_args or {})
+        self.metadata = metadata
+
+    def load(self) -> pl.DataFrame:
+        """Return the table, in the file's order."""
+        raw = self._read()
+        if self._columns is not None:
+            check_columns(raw, self._columns, name=self._name)
+            raw = raw.select(self._columns)
+        named = {"date": SESSION, **self._rename}
+        frame = raw.rename({old: new for old, new in named.items() if old in raw.columns and new not in raw.columns})
+        check_columns(frame, self._required, name=self._name)
+        if SYMBOL in frame.columns:
+            frame = frame.with_columns(pl.col(SYMBOL).cast(pl.String))
+        if SESSION in frame.columns:
+            frame = frame.with_columns(parse_sessions(frame[SESSION], name=self._name))
+        prices = [column for column in self._prices if column in frame.columns]
+        self._check_numbers(frame, prices)
+        floats = pl.selectors.float()
+        return frame.with_columns(pl.col(prices).cast(pl.Float64)).with_columns(floats.fill_nan(None))
+
+    def save(self, data: pl.DataFrame) -> None:
+        """Write the table whole, aside, and put it in place."""
+        buffer = io.BytesIO()
+        if self._name.endswith(".parquet"):
+            data.write_parquet(buffer, **self._save_args)
+            content = buffer.getvalue()
+        else:
+            data.write_csv(buffer, **self._save_args)
+            content = _compress(buffer.getvalue()) if self._name.endswith(".gz") else buffer.getvalue()
+        self._storage.write(self._name, content)
+
+    def _read(self) -> pl.DataFrame:
+        source: Any = self._storage.path(self._name)
+        if self._storage.protocol != "file":
+            source = io.BytesIO(self._storage.read(self._name))
+        if self._name.endswith(".parquet"):
+            return pl.read_parquet(source, **self._load_args)
+        # A schema guessed from the first rows fails on a number that only later has a decimal point.
+        options = {"infer_schema_length": None, **self._load_args}
+        options["schema_overrides"] = {SYMBOL: pl.String, "ticker": pl.String, **options.get("schema_overrides", {})}
+        return pl.read_csv(source, **options)
+
+    def _check_numbers(self, frame: pl.DataFrame, prices: Sequence[str]) -> None:
+        for column in prices:
+            if not frame.schema[column].is_numeric() and frame.schema[column] != pl.Null:
+                raise BarsError(
+                    what=f"{self._name}: column {column!r} is not numeric",
+                    got=frame.schema[column],
+                    allowed="numbers, or empty where a price is missing",
+                    fix="remove the text from that column, or name its spelling in load_args: {null_values: [...]}",
+                )
+
+    def _exists(self) -> bool:
+        return self._storage.exists(self._name)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "filepath": self._storage.uri(self._name),
+            "columns": self._columns,
+            "rename": self._rename,
+            "load_args": self._load_args,
+            "save_args": self._save_args,
+        }
+
+
+class LongBarsDataset(LongTableDataset):
+    """Daily prices of many symbols as one long table: ``symbol``, ``session``, ``close`` and what else the file has.
+
+    Parameters
+    ----------
+    filepath : str
+        ``.parquet``, ``.csv`` or ``.csv.gz``; local or ``s3://``; columns ``symbol``, ``date`` (or ``session``), ``close``
+        and any of ``open, high, low, volume``, which become Float64.
+    columns, rename, load_args, save_args, credentials, metadata
+        As in `LongTableDataset`.
+
+    Notes
+    -----
+    The frame is raw: `conviction.market.check_bars` sorts it, judges duplicates and impossible prices and reports them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> bars = LongBarsDataset(filepath=tempfile.mkdtemp() + "/bars.csv")
+    >>> bars.save(pl.DataFrame({"symbol": ["NA", "TRUE"], "date": ["2024-01-02"] * 2, "close": [1, 2]}))
+    >>> bars.load().rows()
+    [('NA', datetime.date(2024, 1, 2), 1.0), ('TRUE', datetime.date(2024, 1, 2), 2.0)]
+    """
+
+    _prices = _PRICE_COLUMNS
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        columns: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        load_args: Mapping[str, Any] | None = None,
+        save_args: Mapping[str, Any] | None = None,
+        credentials: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            filepath=filepath,
+            columns=columns,
+            rename=rename,
+            required=(SYMBOL, SESSION, "close"),
+            load_args=load_args,
+            save_args=save_args,
+            credentials=credentials,
+            metadata=metadata,
+        )
+
+
+class _EmbeddedDataset(AbstractDataset[NoReturn, pl.DataFrame]):
+    """Real prices that ship inside skfolio: nothing to download, nothing to save."""
+
+    def __init__(self, *, first_session: date | str | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._first = date.fromisoformat(first_session) if isinstance(first_session, str) else first_session
+        except ValueError:
+            raise ParameterError(
+                what="first_session is no day",
+                got=repr(first_session),
+                allowed="a day as 2013-01-02",
+                fix="write it as YYYY-MM-DD",
+            ) from None
+        self.metadata = metadata
+
+    def load(self) -> pl.DataFrame:
+        """Return the prices from the first session on."""
+        frame = self._all_sessions()
+        return frame.filter(pl.col(SESSION) >= self._first) if self._first else frame
+
+    def _all_sessions(self) -> pl.DataFrame:
+        raise NotImplementedError
+
+    def save(self, data: NoReturn) -> None:
+        """Refuse: these prices belong to an installed package."""
+        message = f"{type(self).__name__} is read-only (prices inside the package skfolio, not {type(data).__name__}); save to another dataset"
+        raise DatasetError(message)
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"first_session": str(self._first) if self._first else None}
+
+
+class EmbeddedPricesDataset(_EmbeddedDataset):
+    """Daily closes of 20 large US stocks, 1990 to 2022, adjusted, real: ``symbol``, ``session``, ``close``.
+
+    The stocks are those that skfolio ships (source: Yahoo Finance, per its documentation). They were all alive in 2022, so
+    the set carries survivorship bias; only closes are given, so nothing that needs a range or a volume can be computed.
+
+    Parameters
+    ----------
+    first_session : date or str, optional
+        Leave out earlier sessions; all are given by default.
+    metadata : mapping, optional
+        Ignored by Kedro.
+
+    Examples
+    --------
+    >>> EmbeddedPricesDataset(first_session="2022-12-28").load().row(0)
+    ('AAPL', datetime.date(2022, 12, 28), 125.674...)
+    """
+
+    def _all_sessions(self) -> pl.DataFrame:
+        from skfolio.datasets import load_sp500_dataset
+
+        wide = load_sp500_dataset()
+        frame: pl.DataFrame = pl.from_pandas(wide.rename_axis(index=SESSION, columns=None).reset_index())
+        long = frame.unpivot(index=SESSION, variable_name=SYMBOL, value_name="close")
+        return (
+            long.select(pl.col(SYMBOL), pl.col(SESSION).cast(pl.Date), pl.col("close").cast(pl.Float64).fill_nan(None))
+            .drop_nulls("close")
+            .sort(SYMBOL, SESSION)
+        )
+
+
+class EmbeddedIndexDataset(_EmbeddedDataset):
+    """Daily closes of the S&P 500 index, 1990 to 2022, real: ``session``, ``close``.
+
+    Parameters
+    ----------
+    first_session : date or str, optional
+        Leave out earlier sessions; all are given by default.
+    metadata : mapping, optional
+        Ignored by Kedro.
+
+    Examples
+    --------
+    >>> EmbeddedIndexDataset(first_session="2022-12-28").load().rows()
+    [(datetime.date(2022, 12, 28), 3783.22)]
+    """
+
+    def _all_sessions(self) -> pl.DataFrame:
+        from skfolio.datasets import load_sp500_index
+
+        frame: pl.DataFrame = pl.from_pandas(load_sp500_index().rename_axis(index=SESSION).reset_index())
+        return frame.select(pl.col(SESSION).cast(pl.Date), pl.col("SP500").cast(pl.Float64).alias("close")).sort(
+            SESSION
+        )
+
+
+def _compress(data: bytes) -> bytes:
+    import gzip
+
+    # No time in the header: equal frames give equal bytes.
+    return gzip.compress(data, mtime=0)
