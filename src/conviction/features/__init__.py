@@ -1,1 +1,28 @@
-"""Room `features`; see docs/architecture.md."""
+"""Past-only features: each declares inputs, look-back and availability, and is computed by one family of a closed registry.
+
+Examples
+--------
+>>> from conviction.features import FEATURE_SETS, FeatureParameters
+>>> "rsi_14" in FEATURE_SETS["quick"]
+True
+"""
+
+from __future__ import annotations
+
+from conviction.features._build import FeatureBuild, build_features
+from conviction.features._feature import Definition, Family, Feature
+from conviction.features._registry import FAMILIES, definitions
+from conviction.features._sets import FEATURE_SETS
+from conviction.features.parameters import FeatureParameters
+
+__all__ = [
+    "FAMILIES",
+    "FEATURE_SETS",
+    "Definition",
+    "Family",
+    "Feature",
+    "FeatureBuild",
+    "FeatureParameters",
+    "build_features",
+    "definitions",
+]

@@ -1,0 +1,88 @@
+"""What a feature declares about itself, and how a family puts features together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from conviction.features._rows import Rows
+
+#: Moment at which a value is known, in the words every feature uses.
+AT_CLOSE = "close of t"
+AT_DECISION = "decision of t"
+IN_ADVANCE = "before t"
+
+#: Gives one column for all rows; NaN where it cannot be computed.
+Formula = Callable[[Rows], NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """The declaration of one feature column.
+
+    Parameters
+    ----------
+    name : str
+        Column name in the feature matrix.
+    family : str
+        Name of the family that computes it, a key of `FAMILIES`.
+    inputs : tuple of str
+        Panel columns it reads beside the key; ``("session",)`` for pure calendar features.
+    lookback : int or None
+        Number of earlier rows of the symbol (earlier sessions, for cross-sectional features) that may change the
+        value; 0 reads row t alone, None has no end (exponential means).
+    availability : str
+        When the value is known: "close of t", "decision of t" (joined as-of), or "before t" (the calendar).
+    description : str
+        One sentence with the formula.
+
+    Examples
+    --------
+    >>> Feature("ret_1d", "returns", ("close",), 1, "close of t", "close[t] / close[t-1] - 1").lookback
+    1
+    """
+
+    name: str
+    family: str
+    inputs: tuple[str, ...]
+    lookback: int | None
+    availability: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A declared feature and the formula that computes it."""
+
+    feature: Feature
+    formula: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One file of features with their parameters.
+
+    Parameters
+    ----------
+    name : str
+        Key in the registry and field name in `FeatureParameters`.
+    scope : {"symbol", "session"}
+        "symbol": a value reads rows of its own symbol only. "session": it also reads the other symbols of the session.
+    define : callable
+        From the family's parameter model to its definitions.
+    """
+
+    name: str
+    scope: Literal["symbol", "session"]
+    define: Callable[[Any], list[Definition]]
+
+
+class FamilyParameters(BaseModel):
+    """Base of the parameter models of all families."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

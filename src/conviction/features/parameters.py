@@ -1,0 +1,56 @@
+"""Parameters of the feature library: which features, and the windows of each family."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from conviction.features.families.averages import AveragesParameters
+from conviction.features.families.calendar import CalendarParameters
+from conviction.features.families.cross_section import CrossSectionParameters
+from conviction.features.families.market_relative import MarketRelativeParameters
+from conviction.features.families.momentum import MomentumParameters
+from conviction.features.families.oscillators import OscillatorsParameters
+from conviction.features.families.ranges import RangesParameters
+from conviction.features.families.returns import ReturnsParameters
+from conviction.features.families.volatility import VolatilityParameters
+from conviction.features.families.volume import VolumeParameters
+
+
+class FeatureParameters(BaseModel):
+    """Selection and windows of features.
+
+    The defaults of windows are the customary ones of their literature; no default here decides whether a number is
+    honest, since every feature is past-only whatever its windows are.
+
+    Parameters
+    ----------
+    sets : tuple of str
+        Names of feature sets, keys of `FEATURE_SETS`; their union is built.
+    names : tuple of str
+        Further features by name.
+    exclude : tuple of str
+        Features of the sets to leave out.
+    returns, momentum, volatility, averages, oscillators, ranges, volume, market_relative, cross_section, calendar
+        Windows and other parameters of each family.
+
+    Examples
+    --------
+    >>> FeatureParameters(names=("ret_1d",), sets=()).returns.windows
+    (1, 2, 3, 5, 10, 20, 60)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sets: tuple[str, ...] = ("quick",)
+    names: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    returns: ReturnsParameters = ReturnsParameters()
+    momentum: MomentumParameters = MomentumParameters()
+    volatility: VolatilityParameters = VolatilityParameters()
+    averages: AveragesParameters = AveragesParameters()
+    oscillators: OscillatorsParameters = OscillatorsParameters()
+    ranges: RangesParameters = RangesParameters()
+    volume: VolumeParameters = VolumeParameters()
+    market_relative: MarketRelativeParameters = MarketRelativeParameters()
+    cross_section: CrossSectionParameters = CrossSectionParameters()
+    calendar: CalendarParameters = CalendarParameters()
