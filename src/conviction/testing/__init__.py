@@ -1,1 +1,18 @@
-"""Room `testing`; see docs/architecture.md."""
+"""Room `testing`: honest datasets, the zoo of planted leaks and synthetic markets, shipped for tests of one's own."""
+
+from conviction.testing import _leak_kinds_copies, _leak_kinds_future, _leak_kinds_labels  # noqa: F401 (they register)
+from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
+from conviction.testing._leaky_datasets import LEAK_KINDS, LeakKind, Patient, PlantedCase, can_plant, leak, plant_leak
+
+__all__ = [
+    "LEAK_KINDS",
+    "VARIANTS",
+    "Dataset",
+    "LeakKind",
+    "Patient",
+    "PlantedCase",
+    "can_plant",
+    "leak",
+    "make_clean_dataset",
+    "plant_leak",
+]
