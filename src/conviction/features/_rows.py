@@ -111,11 +111,11 @@ class Rows:
 
     # -- windows of w rows, row t included ---------------------------------------------------------------------------
 
-    def _fold(self, values: Floats, window: int, step: Callable[[Floats, Floats, Floats], Any]) -> Floats:
+    def _fold(self, values: Floats, window: int, step: Callable[..., Any]) -> Floats:
         out = values.copy()
         for lag in range(1, min(window, self.height)):
             tail = out[lag:]
-            step(tail, values[: self.height - lag], tail)
+            step(tail, values[: self.height - lag], out=tail)
         return self.warm(out, window - 1)
 
     def sum(self, values: Floats, window: int) -> Floats:

@@ -66,7 +66,9 @@ def deviation(rows: Rows, values: Floats) -> Floats:
     """Return the session's standard deviation (divisor members - 1), the same for each counted member."""
     counted = _counted(rows, values)
     codes, size = _sizes(rows, counted)
-    squares: Floats = np.bincount(codes[counted], weights=demean(rows, values)[counted] ** 2, minlength=size.size).astype(np.float64)
+    squares: Floats = np.bincount(
+        codes[counted], weights=demean(rows, values)[counted] ** 2, minlength=size.size
+    ).astype(np.float64)
     return np.where(counted, np.sqrt(divide(squares, np.maximum(size - 1.0, 0.0)))[codes], np.nan)
 
 

@@ -72,7 +72,8 @@ def _weekday(rows: Rows) -> Floats:
 def _day(rows: Rows) -> NDArray[np.int64]:
     sessions = rows.sessions()
     first = sessions.astype("datetime64[M]").astype("datetime64[D]")
-    return (sessions - first).astype(np.int64) + np.int64(1)
+    day: NDArray[np.int64] = (sessions - first).astype(np.int64) + 1
+    return day
 
 
 def _month(rows: Rows) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ class RangesParameters(FamilyParameters):
     overnight_windows: LongWindows = (5, 20)
 
 
+FOUR_LN_2 = 2.772588722239781
 OHLC = ("open", "high", "low", "close")
 
 
@@ -83,12 +84,13 @@ def _location(rows: Rows) -> Floats:
 
 
 def _parkinson(rows: Rows) -> Floats:
-    return _log_ratio(rows, "high", "low") ** 2 / (4.0 * np.log(2.0))
+    spread = _log_ratio(rows, "high", "low")
+    return spread * spread / FOUR_LN_2
 
 
 def _garman_klass(rows: Rows) -> Floats:
     spread, move = _log_ratio(rows, "high", "low"), _log_ratio(rows, "close", "open")
-    return 0.5 * spread**2 - (2.0 * np.log(2.0) - 1.0) * move**2
+    return 0.5 * spread * spread - (FOUR_LN_2 / 2.0 - 1.0) * move * move
 
 
 def _rogers_satchell(rows: Rows) -> Floats:

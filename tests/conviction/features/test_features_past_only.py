@@ -1,0 +1,95 @@
+"""No bit of a feature depends on later rows, on other symbols (symbol-wise families) or on how the work is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from conviction.features import FAMILIES, FeatureParameters, build_features
+from conviction.features import _build as build_module
+from conviction.features._rows import Rows
+
+
+@pytest.fixture(scope="module")
+def whole(full_panel, every_feature):
+    return build_features(full_panel, features=every_feature)
+
+
+def bits(frame: pl.DataFrame) -> pl.DataFrame:
+    """Show Float32 as integers, so that equality means the same bits."""
+    return frame.with_columns(
+        pl.Series(name, frame[name].fill_null(np.nan).to_numpy().view(np.int32)) for name in frame.columns[2:]
+    )
+
+
+def test_everything_is_built(whole, every_feature):
+    assert whole.omitted == {}
+    assert set(whole.matrix.columns[2:]) == set(every_feature.names)
+    for feature in whole.features:
+        assert whole.matrix[feature.name].dtype == pl.Float32
+        assert not whole.matrix[feature.name].is_nan().any(), feature.name
+        assert whole.matrix[feature.name].count() > 100, feature.name
+
+
+@pytest.mark.parametrize("cut", [37, 150, 263, 331, 402])
+def test_cutting_the_future_changes_no_bit(full_panel, every_feature, whole, cut):
+    last = full_panel["session"].unique().sort()[cut]
+    cut_panel = full_panel.filter(pl.col("session") <= last)
+    again = build_features(cut_panel, features=every_feature)
+    assert_frame_equal(bits(again.matrix), bits(whole.matrix.filter(pl.col("session") <= last)))
+
+
+def test_perturbing_the_future_changes_no_bit(full_panel, every_feature, whole):
+    last = full_panel["session"].unique().sort()[300]
+    rng = np.random.default_rng(1)
+    factor = pl.Series(np.exp(rng.normal(0.0, 1.0, full_panel.height)))
+    numbers = [c for c, dtype in full_panel.schema.items() if dtype == pl.Float64]
+    perturbed = full_panel.with_columns(
+        pl.when(pl.col("session") > last).then(pl.col(c) * factor).otherwise(pl.col(c)).alias(c) for c in numbers
+    )
+    again = build_features(perturbed, features=every_feature)
+    past = pl.col("session") <= last
+    assert_frame_equal(bits(again.matrix.filter(past)), bits(whole.matrix.filter(past)))
+    assert not again.matrix.filter(~past).equals(whole.matrix.filter(~past))
+
+
+def test_dropping_symbols_changes_no_bit_of_symbol_wise_features(full_panel, every_feature, whole):
+    own = [f.name for f in whole.features if FAMILIES[f.family].scope == "symbol"]
+    kept = full_panel.filter(pl.col("symbol").is_in(["S1", "S3"]))
+    again = build_features(kept, features=every_feature, only=own)
+    expected = whole.matrix.filter(pl.col("symbol").is_in(["S1", "S3"])).select("symbol", "session", *own)
+    assert_frame_equal(bits(again.matrix), bits(expected))
+
+
+def test_chunks_and_threads_change_no_bit(full_panel, every_feature, whole, monkeypatch):
+    monkeypatch.setattr(build_module, "CHUNK_ROWS", 1)
+    again = build_features(full_panel, features=every_feature, n_jobs=2)
+    assert_frame_equal(bits(again.matrix), bits(whole.matrix))
+
+
+def test_only_changes_no_bit(full_panel, every_feature, whole):
+    some = ["macd", "xs_rank_ret_5d", "beta_60", "mfi_14"]
+    again = build_features(full_panel, features=every_feature, only=some)
+    assert again.matrix.columns[2:] == [name for name in whole.matrix.columns if name in some]
+    assert_frame_equal(bits(again.matrix), bits(whole.matrix.select(again.matrix.columns)))
+
+
+def test_the_panel_stays_as_it_was(full_panel, every_feature):
+    before = full_panel.clone()
+    build_features(full_panel, features=every_feature)
+    assert full_panel.equals(before)
+
+
+def test_a_planted_look_ahead_is_seen_by_the_truncation_test(full_panel, every_feature, whole, monkeypatch):
+    honest = Rows.lag
+    monkeypatch.setattr(
+        Rows, "lag", lambda rows, values, lag: np.append(values[1:], np.nan) if lag == 5 else honest(rows, values, lag)
+    )
+    last = full_panel["session"].unique().sort()[150]
+    leaking = build_features(full_panel, features=FeatureParameters(sets=(), names=("ret_5d",)))
+    cut = build_features(
+        full_panel.filter(pl.col("session") <= last), features=FeatureParameters(sets=(), names=("ret_5d",))
+    )
+    assert not bits(cut.matrix).equals(bits(leaking.matrix.filter(pl.col("session") <= last)))
