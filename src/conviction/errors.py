@@ -11,6 +11,7 @@
     ├── FeatureError        an unknown, duplicated or uncomputable feature
     ├── FoldError           an empty, overlapping or impossible fold
     ├── AuditError          the audit cannot run on what it was given
+    │   ├── AuditFailedError    the audit found a leak
     │   └── CertificateError    data that no valid certificate vouches for
     ├── ModelError          a model that cannot be fitted or asked
     │   └── SeenRowError        a prediction asked for a row the model was fitted on
@@ -105,6 +106,10 @@ class FoldError(ConvictionError):
 
 class AuditError(ConvictionError):
     """The audit cannot run on what it was given."""
+
+
+class AuditFailedError(AuditError):
+    """The audit found a leak; the message ends with the table of guilty columns and remedies."""
 
 
 class CertificateError(AuditError):
