@@ -61,9 +61,12 @@ def session_influence(score: Floats, label: Bools, session: Ints, n_sessions: in
     Returns
     -------
     numpy.ndarray of float64, shape (n_sessions,)
+        All zero when one class is missing.
     """
     n_positive = int(label.sum())
     n_negative = len(label) - n_positive
+    if not n_positive or not n_negative:
+        return np.zeros(n_sessions)
     overall = pl.Series(score).rank("average").to_numpy()
     within = np.empty(len(score))
     for members in (label, ~label):

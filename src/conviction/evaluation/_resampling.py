@@ -83,7 +83,8 @@ def newey_west_lags(n: int) -> int:
     >>> newey_west_lags(100), newey_west_lags(560)
     (4, 5)
     """
-    return int(floor(4.0 * float(n / 100) ** (2 / 9)))
+    rule: float = 4 * (n / 100) ** (2 / 9)
+    return floor(rule)
 
 
 def newey_west_mean(series: Floats, *, null: float, confidence: float) -> MeanEstimate:
