@@ -23,7 +23,7 @@ from conviction.frames import SESSION, SYMBOL
 from conviction.market import exchange_sessions
 
 Array = npt.NDArray[np.float64]
-TAG = "synthetic"
+TAG: Literal["synthetic"] = "synthetic"
 _PATTERN = r"^SYN\d{3,}$"
 _MARKET_VOL = 0.010
 _IDIOSYNCRATIC_VOL = 0.0123  # with _MARKET_VOL and betas near 1: correlation of returns near 0.4
@@ -126,7 +126,7 @@ def synthetic_market(
     >>> market = synthetic_market(n_symbols=20, n_sessions=120, seed=1, planted_auc=0.55)
     >>> market.bars.columns
     ['symbol', 'session', 'open', 'high', 'low', 'close', 'volume']
-    >>> round(market.oracle_auc, 3)
+    >>> round(market.oracle_auc, 2)
     0.55
     """
     _check(n_symbols=n_symbols, n_sessions=n_sessions, planted_auc=planted_auc)
