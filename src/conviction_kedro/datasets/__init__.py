@@ -1,10 +1,40 @@
-"""Kedro datasets of the workspace: vendors' files, the team's processed format, prices inside a dependency."""
+"""Kedro datasets of the workspace: prices, vendors' files, the team's processed format, and snapshots of all that a run makes."""
 
+from conviction_kedro.datasets._kinds import (
+    AuditedPanelSnapshot,
+    AuditReportSnapshot,
+    FigureSnapshot,
+    FoldPlanSnapshot,
+    FrameSnapshot,
+    JsonSnapshot,
+    ModelsSnapshot,
+    TextSnapshot,
+)
+from conviction_kedro.datasets._openings import OpeningsDataset
+from conviction_kedro.datasets._optional import OptionalTableDataset
 from conviction_kedro.datasets._prices import (
     EmbeddedIndexDataset,
     EmbeddedPricesDataset,
     LongBarsDataset,
     LongTableDataset,
 )
+from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 
-__all__ = ["EmbeddedIndexDataset", "EmbeddedPricesDataset", "LongBarsDataset", "LongTableDataset"]
+__all__ = [
+    "AuditReportSnapshot",
+    "AuditedPanelSnapshot",
+    "EmbeddedIndexDataset",
+    "EmbeddedPricesDataset",
+    "FigureSnapshot",
+    "FoldPlanSnapshot",
+    "FrameSnapshot",
+    "JsonSnapshot",
+    "LongBarsDataset",
+    "LongTableDataset",
+    "ModelsSnapshot",
+    "OpeningsDataset",
+    "OptionalTableDataset",
+    "Snapshot",
+    "SnapshotError",
+    "TextSnapshot",
+]

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Resolve one lock file with hashes and without addresses: `bash requirements/lock.sh core`. Extras are laid over the core.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extra=$1
+compile=(uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate)
+if [ "$extra" = core ]; then
+  "${compile[@]}" -c requirements/constraints.in --extra build pyproject.toml -o requirements/core.txt
+else
+  "${compile[@]}" -c requirements/core.txt --extra build --extra "$extra" pyproject.toml -o "requirements/$extra.txt"
+fi

@@ -1,0 +1,7 @@
+"""Hooks: validation of parameters, provenance and snapshot keys, tracking in MLflow."""
+
+from conviction_kedro.hooks._provenance import ProvenanceHooks
+from conviction_kedro.hooks._tracking import TrackingHooks
+from conviction_kedro.hooks._validation import ValidationHooks
+
+__all__ = ["ProvenanceHooks", "TrackingHooks", "ValidationHooks"]

@@ -1,0 +1,97 @@
+"""Provenance of a run and keys of all snapshots, installed before the first node."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from conviction_kedro import runtime
+from conviction_kedro.datasets import Snapshot, SnapshotError
+from conviction_kedro.observers import make_observer
+from conviction_kedro.parameters import validate_parameters
+from conviction_kedro.provenance import dataset_keys, environment_facts, sha, tree_state
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+
+class ProvenanceHooks:
+    """Makes the run's identity known and refuses data that other parameters, code or inputs made."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember what the run is made of."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Compute all keys, check what the run reads but does not make, and install the runtime."""
+        root = self._context.project_path
+        parameters = validate_parameters(self._context.params)
+        keys = dataset_keys(_all_nodes(), _parameter_values(self._context.params), _raw_contents(catalog))
+        provenance = {
+            **tree_state(root),
+            **environment_facts(root),
+            "parameter_sha": sha(parameters.model_dump(mode="json")),
+            "environment": str(self._context.env or "base"),
+            "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),
+            "source": parameters.source,
+            "universe": parameters.universe,
+            "profile": parameters.profile,
+            "seed": str(parameters.seed),
+        }
+        runtime.install(
+            runtime.Runtime(observer=make_observer(), run_id=str(run_params["session_id"]), keys=keys, provenance=provenance)
+        )
+        _refuse_stale(pipeline, catalog, keys)
+
+
+def _all_nodes() -> Pipeline:
+    from kedro.framework.project import pipelines
+
+    pipelines.set_requested(None)
+    return pipelines["__default__"]
+
+
+def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"parameters": params}
+
+    def walk(prefix: str, value: Any) -> None:
+        values[f"params:{prefix}"] = value
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(f"{prefix}.{key}", item)
+
+    for name, value in params.items():
+        walk(name, value)
+    return values
+
+
+def _raw_contents(catalog: DataCatalog) -> dict[str, str]:
+    contents = {}
+    for name in _all_nodes().inputs():
+        if not name.startswith(("params:", "parameters")):
+            dataset = catalog.get(name)
+            contents[name] = dataset.content_sha()
+    return contents
+
+
+def _refuse_stale(pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str]) -> None:
+    for name in sorted(pipeline.inputs()):
+        dataset = None if name.startswith(("params:", "parameters")) else catalog.get(name)
+        if not isinstance(dataset, Snapshot) or name not in keys:
+            continue
+        sidecar = dataset.sidecar()
+        if sidecar is not None and sidecar["key"] != keys[name]:
+            raise SnapshotError(
+                what=f"the saved {name!r} is stale: other code, parameters or input data made it",
+                got=f"key {str(sidecar['key'])[:12]} of run {sidecar['run_id']}",
+                allowed=f"key {keys[name][:12]}, what the present code and parameters would make",
+                fix="run the pipelines before this one again, or plain `kedro run`",
+            )

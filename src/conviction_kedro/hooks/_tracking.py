@@ -1,0 +1,103 @@
+"""Every `kedro run` as one MLflow run with child runs: parameters, scores with intervals, artifacts, provenance, verdicts."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from conviction_kedro import runtime
+from conviction_kedro.datasets import Snapshot
+from conviction_kedro.parameters import flatten, validate_parameters
+from conviction_kedro.tracking import RunStore, open_store
+
+if TYPE_CHECKING:
+    import polars as pl
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline.node import Node
+
+logger = logging.getLogger(__name__)
+_RECORDS = "_records"
+_VERDICT_DATASETS = {"audit_report": "verdict", "bars": "frame_sha"}
+_VERDICT_TAGS = {"audit_report": "audit_verdict", "bars": "data_fingerprint"}
+
+
+class TrackingHooks:
+    """Records the run; the library and the nodes know nothing of it."""
+
+    def __init__(self) -> None:
+        self._store: RunStore | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the configuration."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+        """Open the parent run with every parameter and the whole provenance."""
+        parameters = validate_parameters(self._context.params)
+        provenance = runtime.current().provenance
+        names = run_params.get("pipeline_names") or ["main-job"]
+        self._catalog = catalog
+        self._store = open_store(self._context.config_loader["tracking"], self._context.project_path, pipeline=names[0])
+        self._store.start(
+            name=f"{'+'.join(names)} | {parameters.source} {parameters.universe} | {parameters.profile}",
+            tags={**provenance, "session_id": runtime.current().run_id, "kind": "command"},
+            params=flatten(parameters),
+        )
+        for name, key in _VERDICT_DATASETS.items():
+            self._tag_from_sidecar(name, key)
+
+    @hook_impl
+    def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
+        """Upsert one child run for each record that the node returned."""
+        if self._store is None:
+            return
+        for name, data in outputs.items():
+            if name.endswith(_RECORDS):
+                self._store.upsert_children(data.to_dicts())
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log the artifacts that the catalog asks for, and the verdicts as tags."""
+        dataset = self._catalog.get(dataset_name)
+        if self._store is None or not isinstance(dataset, Snapshot):
+            return
+        folder = ((dataset.metadata or {}).get("mlflow") or {}).get("artifact")
+        if folder is not None:
+            self._store.log_content(dataset.content(), file_name=dataset.filepath.rsplit("/", 1)[-1], folder=folder)
+        if dataset_name in _VERDICT_DATASETS:
+            self._tag_from_sidecar(dataset_name, _VERDICT_DATASETS[dataset_name])
+        if dataset_name == "models":
+            self._store.log_models(data)
+        if dataset_name == "scores":
+            self._describe(data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close the run as finished."""
+        if self._store is not None:
+            self._store.finish()
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Close the run as failed, with the reason."""
+        if self._store is not None:
+            text = "".join(traceback.format_exception(error))
+            self._store.fail(reason=str(error) or type(error).__name__, trace=text)
+
+    def _tag_from_sidecar(self, dataset_name: str, key: str) -> None:
+        if self._store is None or dataset_name not in self._catalog:
+            return
+        dataset = self._catalog.get(dataset_name)
+        sidecar = dataset.sidecar() if isinstance(dataset, Snapshot) else None
+        if sidecar is not None:
+            self._store.tag(_VERDICT_TAGS[dataset_name], str(sidecar[key]))
+
+    def _describe(self, scores: pl.DataFrame) -> None:
+        if self._store is not None:
+            self._store.describe(scores.to_dicts(), runtime.current().provenance)

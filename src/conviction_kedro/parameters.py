@@ -1,0 +1,175 @@
+"""The one root model of every parameter: typed, frozen, closed. An unknown key anywhere is an error before any node runs."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from conviction.ensembling import EnsemblingParameters
+from conviction.errors import ParameterError
+from conviction.evaluation import EvaluationParameters
+from conviction.features import FeatureParameters
+from conviction.folds import FoldParameters
+from conviction.panel import DecisionTime
+from conviction.tuning import TuningParameters
+
+
+class Closed(BaseModel):
+    """Base of all parameter models: frozen and without room for unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PathParameters(Closed):
+    """Where an environment that reads user files finds them; environment variables give the defaults."""
+
+    bars: str | None = None
+    index: str | None = None
+    vix: str | None = None
+    membership: str | None = None
+
+
+class Universes(RootModel[dict[str, tuple[str, ...] | Literal["all"]]]):
+    """Named universes: a list of symbols, or "all" symbols of the source."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def symbols(self, universe: str) -> tuple[str, ...] | None:
+        """Return the symbols of a named universe; None means all symbols of the source.
+
+        Raises
+        ------
+        ParameterError
+            If no universe has that name.
+        """
+        if universe not in self.root:
+            raise ParameterError.from_unknown_name("universe", universe, self.root)
+        members = self.root[universe]
+        return None if members == "all" else tuple(members)
+
+
+class DataParameters(Closed):
+    """What is read and when a decision is made.
+
+    Attributes
+    ----------
+    calendar : str
+        Exchange calendar code of `exchange_calendars`, e.g. XNYS.
+    first_session, last_session : datetime.date or None
+        Span of the data used; None means from the first, or to the last, session of the source.
+    horizon : int
+        Sessions from the decision to the end of the label span.
+    decision : {"close", "before_next_open"}
+        When the decision for the next session is made. "close" also trades at that close, which nobody can do exactly:
+        every report says so.
+    allow_missing_symbols : bool
+        Whether a universe symbol that the source lacks is reported (True) or an error (False).
+    quarantine : tuple of str
+        Names of quality problems whose rows are left out and reported, rather than stopping the run.
+    """
+
+    calendar: str
+    first_session: date | None = None
+    last_session: date | None = None
+    horizon: int = Field(ge=1)
+    decision: DecisionTime
+    allow_missing_symbols: bool = False
+    quarantine: tuple[str, ...] = ()
+
+
+class AuditParameters(Closed):
+    """How the leakage audit of the workspace's own dataset runs."""
+
+    n_cuts: int = Field(ge=3, description="sessions at which the data is cut and every feature recomputed")
+    accepted_warnings: tuple[str, ...] = ()
+
+
+class ModelingParameters(Closed):
+    """Which targets and models are fitted, and how they are tuned."""
+
+    targets: tuple[Literal["direction", "relative"], ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(min_length=1)
+    baselines: tuple[str, ...] = ()
+    tuning: TuningParameters
+
+
+class HoldoutParameters(Closed):
+    """Why the hold-out is opened; kept on record with the opening."""
+
+    reason: str = Field(min_length=10)
+
+
+class WorkspaceParameters(Closed):
+    """Every parameter of every stage."""
+
+    source: Literal["embedded", "long_table", "synthetic"]
+    universe: str
+    profile: Literal["quick", "full"]
+    engine: Literal["local", "dask"]
+    n_jobs: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    paths: PathParameters
+    universes: Universes
+    data: DataParameters
+    features: FeatureParameters
+    folds: FoldParameters
+    audit: AuditParameters
+    modeling: ModelingParameters
+    ensembling: EnsemblingParameters
+    evaluation: EvaluationParameters
+    holdout: HoldoutParameters
+
+
+def validate_parameters(raw: dict[str, Any]) -> WorkspaceParameters:
+    """Build the root model from what Kedro loaded.
+
+    Parameters
+    ----------
+    raw : dict
+        `context.params`: the merged parameter files with the run-time parameters laid over them.
+
+    Returns
+    -------
+    WorkspaceParameters
+        Validated and frozen.
+
+    Raises
+    ------
+    ParameterError
+        Naming every unknown, missing or out-of-bounds key, all at once.
+    """
+    try:
+        parameters = WorkspaceParameters.model_validate(raw)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            + ("" if item["type"] == "missing" else f" (got {item['input']!r})")
+            for item in error.errors()
+        ]
+        raise ParameterError(
+            what=f"{len(lines)} parameter(s) are wrong",
+            got="; ".join(lines),
+            allowed="the keys of conf/base/parameters*.yml with values in their bounds",
+            fix="correct the key in conf/ or in --params, for instance --params=universe=core46",
+        ) from None
+    parameters.universes.symbols(parameters.universe)
+    return parameters
+
+
+def flatten(parameters: BaseModel) -> dict[str, str]:
+    """Return every leaf of a parameter model as `dotted.name -> text`, lists joined by commas."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), item)
+        elif isinstance(value, (list, tuple)):
+            flat[prefix] = ",".join(str(item) for item in value)
+        else:
+            flat[prefix] = str(value)
+
+    walk("", parameters.model_dump(mode="json"))
+    return flat

@@ -1,0 +1,67 @@
+"""Raw prices to bars, panel, labels, features and folds: one library call a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from conviction.features import FeatureParameters, build_features
+from conviction.folds import FoldParameters, FoldPlan, make_fold_plan
+from conviction.labels import make_labels
+from conviction.market import check_bars, clip_sessions, market_proxy, select_universe
+from conviction.panel import build_panel, survivorship_note
+from conviction_kedro import records, runtime
+from conviction_kedro.parameters import DataParameters, Universes
+
+
+def make_bars(
+    raw_bars: pl.DataFrame, data: DataParameters, universe: str, universes: Universes
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Clip to the span, select the universe and check every row; return bars and the quality report."""
+    chosen = clip_sessions(raw_bars, first=data.first_session, last=data.last_session)
+    symbols = universes.symbols(universe)
+    if symbols is not None:
+        chosen = select_universe(chosen, symbols, allow_missing=data.allow_missing_symbols)
+    checked = check_bars(chosen, calendar=data.calendar, allow=frozenset(data.quarantine))
+    return checked.bars, checked.quality.to_dict()
+
+
+def make_panel(
+    bars: pl.DataFrame, index_prices: pl.DataFrame, vix_prices: pl.DataFrame, membership: pl.DataFrame, data: DataParameters
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Join what was known at each decision; return the panel and what a reader must know of the data."""
+    panel = build_panel(
+        bars,
+        calendar=data.calendar,
+        decision=data.decision,
+        market=market_proxy(bars, index_prices),
+        vix=None if vix_prices.is_empty() else vix_prices,
+        membership=None if membership.is_empty() else membership,
+    )
+    facts = {
+        "survivorship": survivorship_note(None if membership.is_empty() else membership),
+        "market_proxy": "equal-weight mean of the universe" if index_prices.is_empty() else "index given by the source",
+        "decision": data.decision,
+        "symbols": panel["symbol"].unique().sort().to_list(),
+        "first_session": panel["session"].min(),
+        "last_session": panel["session"].max(),
+        "rows": panel.height,
+    }
+    return panel, facts
+
+
+def make_label_table(panel: pl.DataFrame, data: DataParameters) -> pl.DataFrame:
+    """Return the labels with their spans."""
+    return make_labels(panel, calendar=data.calendar, horizon=data.horizon, decision=data.decision)
+
+
+def make_features(panel: pl.DataFrame, features: FeatureParameters, n_jobs: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the feature matrix and the table of features, made and left out."""
+    build = build_features(panel, features=features, n_jobs=n_jobs, observer=runtime.current().observer)
+    return build.matrix, records.of_features(build)
+
+
+def make_folds(labels: pl.DataFrame, folds: FoldParameters) -> FoldPlan:
+    """Return the fold plan over sessions with its hold-out."""
+    return make_fold_plan(labels, folds=folds)

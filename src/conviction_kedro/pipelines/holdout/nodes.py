@@ -1,0 +1,60 @@
+"""The only pipeline that looks at the hold-out: the opening is put on record before anything is scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from conviction.audit import AuditedPanel
+from conviction.ensembling import EnsemblingParameters, ensemble_holdout
+from conviction.evaluation import EvaluationParameters, score_table
+from conviction.folds import FoldPlan
+from conviction.oof import fit_for_holdout
+from conviction_kedro import records, runtime
+from conviction_kedro.parameters import HoldoutParameters, ModelingParameters
+
+
+def open_holdout(audited_panel: AuditedPanel, fold_plan: FoldPlan, holdout: HoldoutParameters) -> pl.DataFrame:
+    """Return this opening of the hold-out, to be appended to the record."""
+    return records.of_opening(audited_panel, fold_plan, reason=holdout.reason)
+
+
+def predict_holdout(
+    holdout_openings: pl.DataFrame,
+    audited_panel: AuditedPanel,
+    fold_plan: FoldPlan,
+    best_parameters: dict[str, Any],
+    oof: pl.DataFrame,
+    ensemble_choice: pl.DataFrame,
+    modeling: ModelingParameters,
+    ensembling: EnsemblingParameters,
+    seed: int,
+    n_jobs: int,
+) -> pl.DataFrame:
+    """Fit on all sessions before the hold-out, predict it, and combine as the out-of-fold predictions chose."""
+    records.require_opening(holdout_openings, audited_panel, fold_plan)
+    single = fit_for_holdout(
+        audited_panel,
+        fold_plan,
+        targets=modeling.targets,
+        models=(*modeling.baselines, *modeling.models),
+        params=best_parameters,
+        seed=seed,
+        n_jobs=n_jobs,
+        observer=runtime.current().observer,
+    ).predictions
+    inputs = pl.col("model").is_in(modeling.models)
+    combined = ensemble_holdout(
+        oof.filter(inputs), single.filter(inputs), choice=ensemble_choice, targets=modeling.targets, ensembling=ensembling, seed=seed
+    )
+    return pl.concat([single, combined]).sort("target", "model", "symbol", "session")
+
+
+def score_holdout(
+    holdout_oof: pl.DataFrame, modeling: ModelingParameters, evaluation: EvaluationParameters, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the scores of the hold-out with intervals, and the records for tracking."""
+    scored = score_table(holdout_oof, evaluation=evaluation, seed=seed, observer=runtime.current().observer)
+    scores = records.with_kind(scored, modeling, split="holdout")
+    return scores, records.of_scores(scores)

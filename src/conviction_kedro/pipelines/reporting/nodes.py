@@ -1,0 +1,59 @@
+"""Judge the out-of-fold predictions and write the page; nothing is fitted here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from conviction.audit import AuditReport
+from conviction.evaluation import EvaluationParameters, daily_auc_table, luck_lines, per_symbol_table, score_table
+from conviction.folds import FoldPlan
+from conviction.reporting import console_summary, figures, render_report
+from conviction_kedro import records, runtime
+from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro.report_contents import assemble
+
+
+def score_predictions(
+    oof: pl.DataFrame, ensemble_oof: pl.DataFrame, modeling: ModelingParameters, evaluation: EvaluationParameters, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return scores with intervals for each (target, model), the per-symbol table, the AUC of each session, and the records."""
+    predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", "symbol", "session")
+    scores = records.with_kind(score_table(predictions, evaluation=evaluation, seed=seed, observer=runtime.current().observer), modeling)
+    chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
+    symbols = per_symbol_table(chosen, evaluation=evaluation, seed=seed)
+    return scores, symbols, daily_auc_table(predictions, evaluation=evaluation), records.of_scores(scores)
+
+
+def write_report(
+    scores: pl.DataFrame,
+    symbol_scores: pl.DataFrame,
+    daily_auc: pl.DataFrame,
+    ensemble_choice: pl.DataFrame,
+    audit_report: AuditReport,
+    fold_plan: FoldPlan,
+    feature_catalog: pl.DataFrame,
+    data_facts: dict[str, Any],
+    trials: pl.DataFrame,
+    holdout_openings: pl.DataFrame,
+    evaluation: EvaluationParameters,
+) -> tuple[str, str, Any, Any, Any]:
+    """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
+    contents = assemble(
+        scores=scores,
+        symbol_scores=symbol_scores,
+        ensemble_choice=ensemble_choice,
+        audit_report=audit_report,
+        fold_plan=fold_plan,
+        feature_catalog=feature_catalog,
+        data_facts=data_facts,
+        trials=trials,
+        holdout_openings=holdout_openings,
+        daily_auc=daily_auc,
+        luck=luck_lines(symbol_scores, evaluation=evaluation),
+        provenance=runtime.current().provenance,
+        run_id=runtime.current().run_id,
+    )
+    drawn = figures(contents)
+    return render_report(contents), console_summary(contents), drawn["auc_forest"], drawn["per_symbol"], drawn["folds"]

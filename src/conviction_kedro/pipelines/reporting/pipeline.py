@@ -1,0 +1,40 @@
+"""Wiring of `reporting`."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from conviction_kedro.pipelines.reporting import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return predictions -> scores -> page, summary, figures."""
+    return Pipeline(
+        [
+            Node(
+                nodes.score_predictions,
+                ["oof", "ensemble_oof", "params:modeling", "params:evaluation", "params:seed"],
+                ["scores", "symbol_scores", "daily_auc", "score_records"],
+                name="score_predictions",
+            ),
+            Node(
+                nodes.write_report,
+                [
+                    "scores",
+                    "symbol_scores",
+                    "daily_auc",
+                    "ensemble_choice",
+                    "audit_report",
+                    "fold_plan",
+                    "feature_catalog",
+                    "data_facts",
+                    "trials",
+                    "holdout_openings",
+                    "params:evaluation",
+                ],
+                ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
+                name="write_report",
+            ),
+        ],
+        tags="reporting",
+    )

@@ -1,0 +1,141 @@
+"""From saved tables to the typed contents of a report; no number is made here."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from conviction.evaluation import LuckLine
+from conviction.reporting import DataFacts, EnsembleChoice, Provenance, ReportContents, SymbolScores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conviction.audit import AuditReport
+    from conviction.folds import FoldPlan
+
+_SOURCES = {
+    "embedded": "adjusted daily closes of 20 S&P 500 stocks and the index, shipped inside skfolio",
+    "long_table": "a table of daily prices given by the user",
+    "synthetic": "SYNTHETIC prices made for tests; nothing here speaks of a real market",
+}
+_EXECUTION = {
+    "close": "Idealised execution: the decision uses the close of the session and is filled at that same close, which nobody can do exactly.",
+    "before_next_open": "The decision is made before the next session's open and filled at that open.",
+}
+_KNOWN = ("commit", "dirty", "lock_sha", "parameter_sha", "environment", "pipeline", "seed")
+
+
+def assemble(
+    *,
+    scores: pl.DataFrame,
+    symbol_scores: pl.DataFrame,
+    ensemble_choice: pl.DataFrame,
+    audit_report: AuditReport,
+    fold_plan: FoldPlan,
+    feature_catalog: pl.DataFrame,
+    data_facts: Mapping[str, Any],
+    trials: pl.DataFrame,
+    holdout_openings: pl.DataFrame,
+    daily_auc: pl.DataFrame,
+    luck: Mapping[str, LuckLine],
+    provenance: Mapping[str, str],
+    run_id: str,
+) -> ReportContents:
+    """Put the tables of a run together as the contents of its report.
+
+    Parameters
+    ----------
+    scores, symbol_scores, ensemble_choice, feature_catalog, trials, holdout_openings, daily_auc : polars.DataFrame
+        As saved by the pipelines.
+    audit_report : conviction.audit.AuditReport
+    fold_plan : conviction.folds.FoldPlan
+    data_facts : mapping
+        As saved by `data_engineering`.
+    luck : mapping of str to LuckLine
+        Target -> what chance alone shows over the symbols of `symbol_scores`.
+    provenance : mapping of str to str
+        Of the run that writes the report.
+    run_id : str
+        Its session identifier.
+
+    Returns
+    -------
+    conviction.reporting.ReportContents
+    """
+    made = feature_catalog.filter(pl.col("omitted").is_null())
+    left_out = feature_catalog.filter(pl.col("omitted").is_not_null())
+    return ReportContents(
+        title=f"Next-session direction: {provenance.get('source', '')}, universe {provenance.get('universe', '')}",
+        provenance=_provenance(provenance, audit_report.dataset.fingerprint, run_id),
+        data=DataFacts(
+            source=_SOURCES[provenance.get("source", "long_table")],
+            symbols=tuple(data_facts["symbols"]),
+            first_session=date.fromisoformat(str(data_facts["first_session"])),
+            last_session=date.fromisoformat(str(data_facts["last_session"])),
+            n_sessions=fold_plan.frame["session"].n_unique(),
+            n_rows=int(data_facts["rows"]),
+            n_features=made.height,
+            survivorship=str(data_facts["survivorship"]),
+            execution=_EXECUTION[str(data_facts["decision"])],
+            omitted=dict(left_out.select("feature", "omitted").iter_rows()),
+        ),
+        audit=audit_report,
+        folds=fold_plan.frame,
+        scores=scores,
+        trials=trials.height,
+        holdout_openings=holdout_openings.height,
+        symbols=tuple(_symbol_scores(symbol_scores, ensemble_choice, luck)),
+        ensemble=tuple(
+            EnsembleChoice(target=row["target"], model="ensemble", explanation=row["explanation"]) for row in ensemble_choice.iter_rows(named=True)
+        ),
+        reasons=_reasons(scores),
+        daily_auc=daily_auc,
+        lead_lag=audit_report.lead_lag(),
+    )
+
+
+def _provenance(provenance: Mapping[str, str], fingerprint: str, run_id: str) -> Provenance:
+    return Provenance(
+        commit=provenance.get("commit", "unknown"),
+        dirty=provenance.get("dirty") != "false",
+        lock_hash=provenance.get("lock_sha", "unknown"),
+        data_fingerprint=fingerprint,
+        parameter_hash=provenance.get("parameter_sha", "unknown"),
+        environment=provenance.get("environment", "unknown"),
+        pipeline=provenance.get("pipeline", "unknown"),
+        run_id=run_id,
+        seed=int(provenance.get("seed", 0)),
+        more={name: value for name, value in provenance.items() if name not in _KNOWN},
+    )
+
+
+def _symbol_scores(table: pl.DataFrame, choice: pl.DataFrame, luck: Mapping[str, LuckLine]) -> list[SymbolScores]:
+    result = []
+    for target in choice["target"]:
+        line = luck.get(target)
+        part = table.filter((pl.col("target") == target) & pl.col("auc").is_not_null())
+        if line is None or part.is_empty():
+            continue
+        result.append(
+            SymbolScores(
+                target=target,
+                model="ensemble",
+                frame=part,
+                threshold=line.threshold,
+                expected_over=line.expected_over,
+                expected_best=line.expected_best,
+            )
+        )
+    return result
+
+
+def _reasons(scores: pl.DataFrame) -> dict[str, str]:
+    import json
+
+    reasons: dict[str, str] = {}
+    for text in scores["reasons"].drop_nulls():
+        reasons.update(json.loads(text))
+    return reasons

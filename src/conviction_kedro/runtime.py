@@ -1,0 +1,34 @@
+"""What a run injects into the library: the observer, the number of jobs and the identity of the run.
+
+Hooks set it before the first node; nodes read it. A node called outside a run gets silent, single-job defaults.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from conviction.observer import Observer, SilentObserver
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Everything of a run that is not data and not a parameter."""
+
+    observer: Observer = field(default_factory=SilentObserver)
+    run_id: str = "no-run"
+    keys: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+_CURRENT: ContextVar[Runtime] = ContextVar("conviction_runtime", default=Runtime())  # noqa: B039  # frozen
+
+
+def current() -> Runtime:
+    """Return the runtime of the run that is going on, or the defaults outside one."""
+    return _CURRENT.get()
+
+
+def install(runtime: Runtime) -> None:
+    """Make `runtime` the one that nodes and datasets see from now on."""
+    _CURRENT.set(runtime)
