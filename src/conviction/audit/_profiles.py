@@ -137,7 +137,7 @@ def _session_mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
     known = np.isfinite(table)
     count = known.sum(axis=1)
     total = np.where(known, table, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(table), np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(len(table), np.nan), where=count > 0))
 
 
 def _standard(series: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,4 +152,4 @@ def _time_products(column: NDArray[np.float64], returns: NDArray[np.float64], la
     n = len(column)
     rows = np.arange(max(0, -lag), min(n, n - lag))
     products = column[rows] * returns[rows + lag]
-    return np.asarray(products[np.isfinite(products)])
+    return np.asarray(products[np.isfinite(products)], dtype=np.float64)

@@ -6,18 +6,18 @@ Nothing of `conviction.labels` is used: two implementations that agree are worth
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import polars as pl
 
 from conviction.audit._report import Finding
 from conviction.errors import AuditError
-from conviction.frames import KEY, SESSION, SYMBOL
+from conviction.frames import KEY, SESSION, SYMBOL, UTC
+from conviction.market import exchange_sessions, session_closes, session_opens
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from numpy.typing import NDArray
 
 _RETURN = re.compile(r"^target_(\d+)d$")
@@ -62,7 +62,8 @@ def recompute_labels(
             allowed=f"a panel with {entry_column!r}",
             fix="use decision='close' for a source that has closes only",
         )
-    sessions, opens, closes = _exchange(calendar, panel[SESSION].min(), panel[SESSION].max(), extra=max(horizons) + 1)
+    first, last = cast("tuple[date, date]", (panel[SESSION].min(), panel[SESSION].max()))
+    sessions, opens, closes = _exchange(calendar, first, last, extra=max(horizons) + 1)
     row, column, n_symbols = _positions(panel, sessions, calendar)
     exit_price = _dense(panel["close"], row, column, (len(sessions), n_symbols))
     entry_price = _dense(panel[entry_column], row, column, exit_price.shape)
@@ -76,22 +77,15 @@ def recompute_labels(
             result = result.with_columns(_classes(forward, inside, row, column))
     t0 = closes[row] if decision == "close" else opens[row + 1]
     return result.with_columns(
-        pl.Series("t0", t0).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
-        pl.Series("t1", closes[row + horizon]).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        pl.Series("t0", t0).cast(UTC),
+        pl.Series("t1", closes[row + horizon]).cast(UTC),
     )
 
 
-def _exchange(calendar: str, first: Any, last: Any, *, extra: int) -> tuple[list[date], NDArray[Any], NDArray[Any]]:
-    import exchange_calendars
-    import pandas as pd
-
-    end = pd.Timestamp(last) + pd.Timedelta(days=3 * extra + 20)
-    exchange = exchange_calendars.get_calendar(calendar, start=pd.Timestamp(first), end=end)
-    schedule = exchange.schedule
-    sessions = [stamp.date() for stamp in exchange.sessions]
-    opens = schedule["open"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
-    closes = schedule["close"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
-    return sessions, opens, closes
+def _exchange(calendar: str, first: date, last: date, *, extra: int) -> tuple[list[date], NDArray[Any], NDArray[Any]]:
+    sessions = exchange_sessions(calendar, first, last + timedelta(days=3 * extra + 20))
+    opens, closes = session_opens(calendar, sessions), session_closes(calendar, sessions)
+    return sessions.to_list(), opens.to_physical().to_numpy(), closes.to_physical().to_numpy()
 
 
 def _positions(
