@@ -1,1 +1,22 @@
-"""Room `models`; see docs/architecture.md."""
+"""One registry of models: estimators, typed parameters, search spaces; preprocessing is part of every fit."""
+
+from conviction.models._block import Block
+from conviction.models._fitted import Estimator, FittedModel
+from conviction.models._registry import MODELS, Capabilities, ModelSpec, fit_blocks, fit_model, model_spec
+from conviction.models._space import Dimension, SearchSpace
+from conviction.models.parameters import ModelParameters
+
+__all__ = [
+    "MODELS",
+    "Block",
+    "Capabilities",
+    "Dimension",
+    "Estimator",
+    "FittedModel",
+    "ModelParameters",
+    "ModelSpec",
+    "SearchSpace",
+    "fit_blocks",
+    "fit_model",
+    "model_spec",
+]

@@ -1,0 +1,247 @@
+"""LightGBM and XGBoost: bins made once per block, early stopping on the inner block only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from conviction.errors import ModelError
+from conviction.models._block import Block, balanced
+from conviction.models._fitted import ranked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from conviction.models.parameters import BoostingParameters, LightGBMParameters, XGBoostParameters
+
+LIGHTGBM_FILE = "lightgbm.txt"
+XGBOOST_FILE = "xgboost.ubj"
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
+
+
+def native_names(features: tuple[str, ...]) -> list[str]:
+    """Return the names, or their positions where a library's file format could not hold one of them."""
+    if all(_PLAIN.fullmatch(name) for name in features):
+        return list(features)
+    return [f"f{position}" for position in range(len(features))]
+
+
+def need_inner(inner: Block | None, params: BoostingParameters, *, name: str) -> None:
+    """Raise a ModelError when early stopping is asked for without rows to watch."""
+    if params.early_stopping_rounds is not None and inner is None:
+        raise ModelError(
+            what=f"{name} has no inner block to stop early on",
+            got=f"early_stopping_rounds={params.early_stopping_rounds} and inner=None",
+            allowed="an inner block, purged from training and not the scored fold",
+            fix="pass inner=(X, y), or set early_stopping_rounds to null for a fixed number of rounds",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LightGBMEstimator:
+    """A LightGBM booster cut at its best round."""
+
+    booster: Any
+    best_iteration: int
+
+    def predict(self, block: Block) -> NDArray[np.float64]:
+        """Return the probability of 1 for each row."""
+        return np.asarray(self.booster.predict(block.matrix, num_threads=1), dtype=np.float64)
+
+    def importance(self, features: tuple[str, ...]) -> pl.DataFrame:
+        """Return the total gain of each feature."""
+        return ranked(features, self.booster.feature_importance("gain"))
+
+    def save(self, folder: Path) -> None:
+        """Write LightGBM's text format."""
+        (folder / LIGHTGBM_FILE).write_text(self.booster.model_to_string(num_iteration=-1), encoding="utf-8")
+
+    @property
+    def native(self) -> Any:
+        """Return the `lightgbm.Booster`."""
+        return self.booster
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the best round."""
+        return {"best_iteration": self.best_iteration}
+
+
+def _lightgbm_sets(train: Block, inner: Block | None, params: LightGBMParameters) -> tuple[Any, Any]:
+    import lightgbm as lgb
+
+    key = ("lightgbm", params.max_bin, params.class_balance)
+    if key not in train.cache:
+        dataset_params = {"max_bin": params.max_bin, "feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
+        train.cache[key] = lgb.Dataset(
+            train.matrix,
+            train.labels,
+            weight=balanced(train, balance=params.class_balance),
+            feature_name=native_names(train.features),
+            params=dataset_params,
+            free_raw_data=True,
+        ).construct()
+    dataset = train.cache[key]
+    if inner is None:
+        return dataset, None
+    # The inner rows are binned with the edges of the training rows, so what is cached belongs to the pair.
+    if key not in inner.cache or inner.cache[key][0] is not train:
+        watched = dataset.create_valid(
+            inner.matrix, inner.labels, weight=inner.weight, params=dataset.get_params()
+        ).construct()
+        inner.cache[key] = (train, watched)
+    return dataset, inner.cache[key][1]
+
+
+def fit_lightgbm(
+    train: Block, inner: Block | None, params: LightGBMParameters, *, seed: int, n_threads: int
+) -> LightGBMEstimator:
+    """Boost on the training rows, stop on the inner rows."""
+    import lightgbm as lgb
+
+    stopping = params.early_stopping_rounds
+    need_inner(inner, params, name="lightgbm")
+    dataset, watched = _lightgbm_sets(train, inner if stopping else None, params)
+    native = {
+        **params.model_dump(
+            exclude={"n_estimators", "early_stopping_rounds", "early_stopping_metric", "max_bin", "class_balance"}
+        ),
+        "objective": "binary",
+        "metric": {"auc": "auc", "logloss": "binary_logloss"}[params.early_stopping_metric],
+        "subsample_freq": 1,
+        "max_bin": params.max_bin,
+        "feature_pre_filter": False,
+        "seed": seed,
+        "num_threads": n_threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    booster = lgb.train(
+        native,
+        dataset,
+        num_boost_round=params.n_estimators,
+        valid_sets=[watched] if watched is not None else None,
+        callbacks=[lgb.early_stopping(stopping, verbose=False)] if stopping else None,
+    )
+    best = booster.best_iteration if stopping and booster.best_iteration > 0 else booster.current_iteration()
+    # Reading the text back drops the data and the rounds after the best one: what is kept is what is saved.
+    return LightGBMEstimator(lgb.Booster(model_str=booster.model_to_string(num_iteration=best)), int(best))
+
+
+def load_lightgbm(folder: Path, meta: dict[str, Any]) -> LightGBMEstimator:
+    """Read what `LightGBMEstimator.save` wrote."""
+    import lightgbm as lgb
+
+    return LightGBMEstimator(lgb.Booster(model_file=folder / LIGHTGBM_FILE), int(meta["facts"]["best_iteration"]))
+
+
+@dataclass(frozen=True, eq=False)
+class XGBoostEstimator:
+    """An XGBoost booster cut at its best round."""
+
+    booster: Any
+    best_iteration: int
+
+    def predict(self, block: Block) -> NDArray[np.float64]:
+        """Return the probability of 1 for each row."""
+        return np.asarray(self.booster.inplace_predict(block.matrix, missing=np.nan), dtype=np.float64)
+
+    def importance(self, features: tuple[str, ...]) -> pl.DataFrame:
+        """Return the total gain of each feature."""
+        gain = self.booster.get_score(importance_type="total_gain")
+        return ranked(features, np.array([gain.get(name, 0.0) for name in native_names(features)]))
+
+    def save(self, folder: Path) -> None:
+        """Write XGBoost's binary JSON."""
+        self.booster.save_model(folder / XGBOOST_FILE)
+
+    @property
+    def native(self) -> Any:
+        """Return the `xgboost.Booster`."""
+        return self.booster
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the best round."""
+        return {"best_iteration": self.best_iteration}
+
+
+def _xgboost_sets(train: Block, inner: Block | None, params: XGBoostParameters) -> tuple[Any, Any]:
+    import xgboost as xgb
+
+    key = ("xgboost", params.max_bin, params.class_balance)
+    if key not in train.cache:
+        train.cache[key] = xgb.QuantileDMatrix(
+            train.matrix,
+            train.labels,
+            weight=balanced(train, balance=params.class_balance),
+            feature_names=native_names(train.features),
+            max_bin=params.max_bin,
+            nthread=1,
+        )
+    matrix = train.cache[key]
+    if inner is None:
+        return matrix, None
+    if key not in inner.cache or inner.cache[key][0] is not train:
+        watched = xgb.QuantileDMatrix(
+            inner.matrix,
+            inner.labels,
+            weight=inner.weight,
+            feature_names=native_names(inner.features),
+            max_bin=params.max_bin,
+            nthread=1,
+            ref=matrix,
+        )
+        inner.cache[key] = (train, watched)
+    return matrix, inner.cache[key][1]
+
+
+def fit_xgboost(
+    train: Block, inner: Block | None, params: XGBoostParameters, *, seed: int, n_threads: int
+) -> XGBoostEstimator:
+    """Boost on the training rows, stop on the inner rows."""
+    import xgboost as xgb
+
+    stopping = params.early_stopping_rounds
+    need_inner(inner, params, name="xgboost")
+    matrix, watched = _xgboost_sets(train, inner if stopping else None, params)
+    native = {
+        **params.model_dump(
+            by_alias=True, exclude={"n_estimators", "early_stopping_rounds", "early_stopping_metric", "class_balance"}
+        ),
+        "objective": "binary:logistic",
+        "eval_metric": params.early_stopping_metric,
+        "tree_method": "hist",
+        "seed": seed,
+        "nthread": n_threads,
+        "verbosity": 0,
+    }
+    booster = xgb.train(
+        native,
+        matrix,
+        num_boost_round=params.n_estimators,
+        evals=[(watched, "inner")] if watched is not None else None,
+        early_stopping_rounds=stopping,
+        verbose_eval=False,
+    )
+    best = booster.best_iteration + 1 if stopping else booster.num_boosted_rounds()
+    kept = xgb.Booster()
+    kept.load_model(bytearray(booster[:best].save_raw("ubj")))
+    kept.set_param({"nthread": 1})
+    return XGBoostEstimator(kept, int(best))
+
+
+def load_xgboost(folder: Path, meta: dict[str, Any]) -> XGBoostEstimator:
+    """Read what `XGBoostEstimator.save` wrote."""
+    import xgboost as xgb
+
+    booster = xgb.Booster()
+    booster.load_model(folder / XGBOOST_FILE)
+    booster.set_param({"nthread": 1})
+    return XGBoostEstimator(booster, int(meta["facts"]["best_iteration"]))

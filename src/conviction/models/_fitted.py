@@ -1,0 +1,207 @@
+"""A fitted model: what every estimator looks like from outside, and its folder on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from conviction.errors import ModelError, SeenRowError
+from conviction.frames import SESSION
+from conviction.models._block import Block
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from conviction.models.parameters import ModelParameters
+
+FORMAT = 1
+META = "model.json"
+
+
+class Estimator(Protocol):
+    """What a model family implements; `FittedModel` adds names, checks and metadata."""
+
+    def predict(self, block: Block) -> NDArray[np.float64]:
+        """Return the probability of 1 for each row."""
+
+    def importance(self, features: tuple[str, ...]) -> pl.DataFrame | None:
+        """Return `feature`, `importance`, or None where the family has none."""
+
+    def save(self, folder: Path) -> None:
+        """Write the native files."""
+
+    @property
+    def native(self) -> Any:
+        """Return the object of the underlying library."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what the fit found out (best round, ignored columns), as plain data."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A model fitted on one block of rows.
+
+    Attributes
+    ----------
+    name : str
+        Name in `MODELS`.
+    feature_names : tuple of str
+        Columns the model was fitted on, in order.
+    parameters : ModelParameters
+    seed : int
+    seen : frozenset of datetime.date
+        Sessions whose rows the fit has seen, early stopping included; empty when the rows carried no key.
+    estimator : Estimator
+    """
+
+    name: str
+    feature_names: tuple[str, ...]
+    parameters: ModelParameters
+    seed: int
+    seen: frozenset[date]
+    estimator: Estimator
+
+    def predict(self, X: pl.DataFrame) -> NDArray[np.float64]:
+        """Return the probability that the label is 1, one value a row of `X` in its order.
+
+        Parameters
+        ----------
+        X : polars.DataFrame
+            Exactly the features of the fit, in any column order, Float32, nulls where missing; with `symbol` and
+            `session` the model also checks that it has not seen the rows.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (rows,)
+            Between 0 and 1, never NaN.
+
+        Raises
+        ------
+        ModelError
+            If features are missing or unexpected, or infinite.
+        SeenRowError
+            If a row belongs to a session that the model was fitted on.
+        """
+        return self.predict_block(Block.from_frame(X, features=self.feature_names))
+
+    def predict_block(self, block: Block) -> NDArray[np.float64]:
+        """Return the scores of a block, after the same checks as `predict`."""
+        sessions = block.sessions
+        if sessions is not None and self.seen:
+            seen = sessions.filter(sessions.is_in(list(self.seen)))
+            if len(seen):
+                raise SeenRowError(
+                    what=f"{self.name} was asked to predict rows that it was fitted on",
+                    got=f"{len(seen)} rows of {seen.n_unique()} seen sessions, first {seen.min()!s}",
+                    allowed="sessions outside the training and inner blocks",
+                    fix="predict with the model of the fold in which these sessions are the test block",
+                )
+        if np.isinf(block.matrix).any():
+            raise ModelError(
+                what=f"{self.name}: infinite feature values",
+                got=f"{int(np.isinf(block.matrix).sum())} values",
+                allowed="finite values or missing",
+                fix="repair the feature that divides by zero",
+            )
+        if not len(block):
+            return np.empty(0)
+        return np.asarray(self.estimator.predict(block), dtype=np.float64)
+
+    def importance(self) -> pl.DataFrame | None:
+        """Return `feature`, `importance` sorted by falling importance, or None where the model has none."""
+        return self.estimator.importance(self.feature_names)
+
+    @property
+    def native(self) -> Any:
+        """Return the object of the underlying library (a Booster, a dictionary of coefficients)."""
+        return self.estimator.native
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what the fit found out, as plain data: the best round, columns it had to ignore."""
+        return self.estimator.facts
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model: `model.json` and the native file of its library, never a pickle.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist.
+        """
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        self.estimator.save(path)
+        meta = {
+            "format": FORMAT,
+            "name": self.name,
+            "feature_names": list(self.feature_names),
+            "parameters": self.parameters.model_dump(mode="json", by_alias=True),
+            "seed": self.seed,
+            "seen": sorted(session.isoformat() for session in self.seen),
+            "facts": self.facts,
+        }
+        (path / META).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> FittedModel:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds no model, or one of another format or of an unknown name.
+        """
+        from conviction.models._registry import MODELS
+
+        path = Path(folder)
+        try:
+            meta = json.loads((path / META).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise ModelError(
+                what=f"{path.name} holds no model",
+                got=type(error).__name__,
+                allowed=f"a folder with {META} written by FittedModel.save",
+                fix="check the path, or fit the model again",
+            ) from error
+        if meta.get("format") != FORMAT:
+            raise ModelError(
+                what="the model was saved in another format",
+                got=meta.get("format"),
+                allowed=FORMAT,
+                fix="load it with the version of the library that wrote it",
+            )
+        if meta["name"] not in MODELS:
+            raise ModelError.from_unknown_name(kind="model", name=meta["name"], known=MODELS)
+        spec = MODELS[meta["name"]]
+        return cls(
+            name=meta["name"],
+            feature_names=tuple(meta["feature_names"]),
+            parameters=spec.parameters.model_validate(meta["parameters"]),
+            seed=meta["seed"],
+            seen=frozenset(date.fromisoformat(text) for text in meta["seen"]),
+            estimator=spec.load(path, meta),
+        )
+
+
+def seen_sessions(*blocks: Block | None) -> frozenset[date]:
+    """Return the sessions of the blocks that carry keys."""
+    sessions: set[date] = set()
+    for block in blocks:
+        if block is not None and block.keys is not None:
+            sessions.update(block.keys[SESSION].unique())
+    return frozenset(sessions)
+
+
+def ranked(features: tuple[str, ...], values: NDArray[Any]) -> pl.DataFrame:
+    """Return the importance table, largest first, ties by name."""
+    table = pl.DataFrame({"feature": list(features), "importance": np.asarray(values, dtype=np.float64)})
+    return table.sort(["importance", "feature"], descending=[True, False])
