@@ -1,0 +1,306 @@
+"""The one-page HTML report: what stands where; the markup itself is in templates/report.html.j2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any
+
+import polars as pl
+
+from conviction.reporting import _svg
+from conviction.reporting._contents import METRICS, ReportContents, SymbolScores
+from conviction.reporting._tables import (
+    KIND_COLOURS,
+    PALETTE,
+    ROLE_COLOURS,
+    cumulative_daily_auc,
+    fold_spans,
+    fold_summary,
+    lead_lag_matrix,
+    ordered_scores,
+)
+from conviction.reporting._verdict import SUSPICIOUS_AUC, WORDS, chosen_model, headline, interval, number
+
+SPLIT_NAMES = {
+    "oof": "out of fold: sessions the model had not seen",
+    "holdout": "hold-out: opened on the record",
+    "placebo": "placebo: labels permuted",
+}
+_DECIMALS = {"auc_daily": 3, "auc_pooled": 3, "rank_ic": 3, "log_loss": 4, "brier_skill": 4}
+_MOST_SYMBOLS = 60
+_MOST_FINDINGS = 40
+
+
+def render_report(contents: ReportContents) -> str:
+    """Return a report as one self-contained HTML page.
+
+    The page loads nothing: style and figures are inline, no script runs, and a content security policy forbids
+    requests. It follows the reader's light or dark setting, prints, and folds its tables into cards on a phone.
+
+    Parameters
+    ----------
+    contents : ReportContents
+        Results, audit and provenance; already checked.
+
+    Returns
+    -------
+    str
+        HTML, verdict first. The same contents give the same text.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = resources.files("conviction.reporting").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
+    safe = _marker()
+    return environment.from_string(text).render(
+        c=contents,
+        head=headline(contents),
+        words=WORDS,
+        suspicious=number(SUSPICIOUS_AUC, 2),
+        palette=PALETTE,
+        roles=ROLE_COLOURS,
+        audit=_audit(contents),
+        score_groups=_score_groups(contents, safe),
+        unshown=[METRICS[metric] for metric in METRICS if metric not in contents.metrics],
+        symbols=[_symbol_view(scores, safe) for scores in contents.symbols],
+        walks=_walk_views(contents, safe),
+        folds=fold_summary(contents.folds),
+        timeline=safe(_svg.timeline(fold_spans(contents.folds))),
+        lead_lag=_lead_lag(contents, safe),
+        calibration=_calibration(contents, safe),
+        importance=_importance(contents, safe),
+        economics=_rows(contents.economics, _economics_row),
+        placebo=_rows(contents.placebo, _placebo_row),
+    )
+
+
+def _marker() -> Callable[[str], str]:
+    """Return the function that vouches for our own SVG, whose every text is escaped where it is built."""
+    from markupsafe import Markup
+
+    return Markup
+
+
+def _audit(contents: ReportContents) -> dict[str, Any]:
+    order = {"error": 0, "warning": 1, "info": 2}
+    findings = sorted(contents.audit.findings, key=lambda finding: (order[finding.severity], finding.check))
+    checks = contents.audit.checks
+    return {
+        "verdict": contents.audit.verdict,
+        "counts": {name: sum(f.severity == name for f in findings) for name in order},
+        "findings": findings[:_MOST_FINDINGS],
+        "more": max(len(findings) - _MOST_FINDINGS, 0),
+        "run": [check for check in checks if check.skipped is None],
+        "skipped": [check for check in checks if check.skipped is not None],
+        "seconds": number(sum(check.seconds for check in checks), 1),
+    }
+
+
+def _score_groups(contents: ReportContents, safe: Callable[[str], str]) -> list[dict[str, Any]]:
+    groups = []
+    for split in ("holdout", "oof", "placebo"):
+        for target in contents.targets:
+            rows = ordered_scores(contents, target, split)
+            if rows:
+                chosen = chosen_model(contents, target)
+                metrics = [metric for metric in contents.metrics if any(row[metric] is not None for row in rows)]
+                groups.append(
+                    {
+                        "target": target,
+                        "split": split,
+                        "title": SPLIT_NAMES[split],
+                        "metrics": [METRICS[metric] for metric in metrics],
+                        "rows": [
+                            _score_row(contents, row, rows=rows, metrics=metrics, chosen=chosen, safe=safe)
+                            for row in rows
+                        ],
+                        "bar": METRICS[metrics[0]] if metrics else None,
+                    }
+                )
+    return groups
+
+
+def _score_row(
+    contents: ReportContents,
+    row: dict[str, Any],
+    *,
+    rows: Sequence[dict[str, Any]],
+    metrics: Sequence[str],
+    chosen: str | None,
+    safe: Callable[[str], str],
+) -> dict[str, Any]:
+    lead = metrics[0] if metrics else None
+    picture = ""
+    if lead is not None and row[lead] is not None:
+        null = 0.5 if lead.startswith("auc") else 0.0
+        bounds = [(r[f"{lead}_lo"], r[f"{lead}_hi"]) for r in rows if r[lead] is not None]
+        picture = _svg.bar(
+            row[lead],
+            row[f"{lead}_lo"],
+            row[f"{lead}_hi"],
+            domain=_svg.domain_of(bounds, null=null),
+            null=null,
+            colour=KIND_COLOURS[row["kind"]],
+        )
+    return {
+        "model": row["model"],
+        "kind": row["kind"],
+        "chosen": row["model"] == chosen,
+        "verdict": row["verdict"] or "",
+        "n_sessions": row["n_sessions"],
+        "n_rows": row["n_rows"],
+        "picture": safe(picture),
+        "cells": [_cell(contents, row, metric) for metric in metrics],
+    }
+
+
+def _cell(contents: ReportContents, row: dict[str, Any], metric: str) -> dict[str, str]:
+    if row[metric] is None:
+        return {"label": METRICS[metric], "value": "", "interval": contents.reasons.get(metric, "not defined")}
+    decimals = _DECIMALS[metric]
+    note = ""
+    if metric == "auc_daily" and row.get("auc_daily_t") is not None:
+        note = f" t {number(row['auc_daily_t'], 1)}"
+    bounds = interval(row[f"{metric}_lo"], row[f"{metric}_hi"], decimals)
+    return {"label": METRICS[metric], "value": number(row[metric], decimals), "interval": bounds + note}
+
+
+def _symbol_view(scores: SymbolScores, safe: Callable[[str], str]) -> dict[str, Any]:
+    rows = scores.frame.sort("auc", "symbol", descending=[True, False], nulls_last=True).to_dicts()
+    shown = rows if len(rows) <= _MOST_SYMBOLS else rows[:25] + rows[-10:]
+    defined = [row for row in rows if row["auc"] is not None]
+    domain = _svg.domain_of([(row["lo"], row["hi"]) for row in defined], null=0.5)
+    return {
+        "target": scores.target,
+        "model": scores.model,
+        "total": len(rows),
+        "hidden": len(rows) - len(shown),
+        "over": scores.observed_over,
+        "threshold": number(scores.threshold, 2),
+        "expected_over": number(scores.expected_over, 1),
+        "best": number(scores.observed_best),
+        "best_symbol": rows[0]["symbol"],
+        "expected_best": number(scores.expected_best),
+        "survivors": sum(row["q_value"] is not None and row["q_value"] < 0.1 for row in rows),
+        "figure": safe(_svg.symbols(rows, threshold=scores.threshold)),
+        "rows": [_symbol_row(row, domain, safe) for row in shown],
+    }
+
+
+def _symbol_row(row: dict[str, Any], domain: tuple[float, float], safe: Callable[[str], str]) -> dict[str, Any]:
+    if row["auc"] is None:
+        return {
+            "symbol": row["symbol"],
+            "auc": "",
+            "interval": "not defined",
+            "p": "",
+            "q": "",
+            "n": row["n"],
+            "bar": "",
+        }
+    picture = _svg.bar(row["auc"], row["lo"], row["hi"], domain=domain, null=0.5, colour=PALETTE["blue"])
+    return {
+        "symbol": row["symbol"],
+        "auc": number(row["auc"]),
+        "interval": interval(row["lo"], row["hi"]),
+        "p": number(row["p_value"], 3),
+        "q": number(row["q_value"], 3),
+        "n": row["n"],
+        "bar": safe(picture),
+    }
+
+
+def _walk_views(contents: ReportContents, safe: Callable[[str], str]) -> list[dict[str, Any]]:
+    if contents.daily_auc is None:
+        return []
+    views = []
+    for target in contents.targets:
+        walks = cumulative_daily_auc(contents.daily_auc, target)
+        if walks:
+            legend = [(safe(_svg.line_sample(index)), walk.model) for index, walk in enumerate(walks)]
+            figure = _svg.walks(walks, chosen=chosen_model(contents, target))
+            views.append({"target": target, "figure": safe(figure), "legend": legend})
+    return views
+
+
+def _lead_lag(contents: ReportContents, safe: Callable[[str], str]) -> dict[str, Any] | None:
+    if contents.lead_lag is None or contents.lead_lag.is_empty():
+        return None
+    features, lags, values = lead_lag_matrix(contents.lead_lag, most=25)
+    total = contents.lead_lag["feature"].n_unique()
+    return {"figure": safe(_svg.heat_map(features, lags, values)), "shown": len(features), "total": total}
+
+
+def _calibration(contents: ReportContents, safe: Callable[[str], str]) -> list[dict[str, Any]]:
+    if contents.calibration is None:
+        return []
+    return [
+        {"target": target, "model": model, "figure": safe(_svg.reliability(part.sort("predicted").to_dicts()))}
+        for (target, model), part in contents.calibration.group_by("target", "model", maintain_order=True)
+    ]
+
+
+def _importance(contents: ReportContents, safe: Callable[[str], str]) -> list[dict[str, Any]]:
+    if contents.importance is None:
+        return []
+    views = []
+    for (target, model), part in contents.importance.group_by("target", "model", maintain_order=True):
+        rows = part.filter(pl.col("mean").is_not_null()).sort("mean", "feature", descending=[True, False]).head(12)
+        reach = max((row["hi"] for row in rows.to_dicts()), default=1.0) or 1.0
+        views.append(
+            {
+                "target": target,
+                "model": model,
+                "rows": [
+                    {
+                        "feature": row["feature"],
+                        "mean": number(row["mean"], 3),
+                        "interval": interval(row["lo"], row["hi"]),
+                        "bar": safe(
+                            _svg.bar(
+                                row["mean"],
+                                row["lo"],
+                                row["hi"],
+                                domain=(min(0.0, row["lo"]), reach * 1.02),
+                                null=0.0,
+                                colour=PALETTE["green"],
+                            )
+                        ),
+                    }
+                    for row in rows.to_dicts()
+                ],
+            }
+        )
+    return views
+
+
+def _rows(frame: pl.DataFrame | None, make: Callable[[dict[str, Any]], dict[str, str]]) -> list[dict[str, str]]:
+    return [] if frame is None else [make(row) for row in frame.to_dicts()]
+
+
+def _economics_row(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "target": row["target"],
+        "model": row["model"],
+        "cost": number(row["cost_bps"], 1),
+        "sharpe": number(row["sharpe"], 2),
+        "sharpe_interval": interval(row["sharpe_lo"], row["sharpe_hi"], 2),
+        "annual": number(100 * row["annual_return"], 1),
+        "annual_interval": interval(100 * row["annual_return_lo"], 100 * row["annual_return_hi"], 1),
+        "turnover": number(row["turnover"], 2),
+    }
+
+
+def _placebo_row(row: dict[str, Any]) -> dict[str, str]:
+    inside = row["band_lo"] <= row["observed"] <= row["band_hi"]
+    return {
+        "target": row["target"],
+        "metric": METRICS.get(row["metric"], row["metric"]),
+        "observed": number(row["observed"]),
+        "band": interval(row["band_lo"], row["band_hi"]),
+        "n": str(row["n_permutations"]),
+        "reading": "inside the band of permuted labels" if inside else "outside the band of permuted labels",
+    }

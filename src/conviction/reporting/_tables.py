@@ -1,0 +1,232 @@
+"""Tables that both the page and the figures draw from; plain data, no markup."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from conviction.reporting._contents import ReportContents
+
+#: Okabe and Ito's palette: eight colours that people with any colour vision tell apart.
+PALETTE: dict[str, str] = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "vermillion": "#D55E00",
+    "sky": "#56B4E9",
+    "purple": "#CC79A7",
+    "yellow": "#F0E442",
+    "grey": "#8A8A8A",
+}
+ROLE_COLOURS: dict[str, str] = {
+    "train": PALETTE["blue"],
+    "inner": PALETTE["sky"],
+    "purged": PALETTE["purple"],
+    "embargo": PALETTE["grey"],
+    "test": PALETTE["orange"],
+    "holdout": PALETTE["vermillion"],
+}
+KIND_COLOURS: dict[str, str] = {
+    "ensemble": PALETTE["blue"],
+    "model": PALETTE["green"],
+    "baseline": PALETTE["orange"],
+    "placebo": PALETTE["grey"],
+}
+KIND_ORDER = {"ensemble": 0, "model": 1, "baseline": 2, "placebo": 3}
+
+
+class Span(NamedTuple):
+    """Unbroken run of sessions of one role in one fold."""
+
+    fold: int
+    role: str
+    first: date
+    last: date
+    sessions: int
+
+
+def fold_spans(folds: pl.DataFrame) -> list[Span]:
+    """Return the unbroken runs of one role, fold by fold.
+
+    Parameters
+    ----------
+    folds : polars.DataFrame
+        `fold`, `session`, `role`; any order.
+
+    Returns
+    -------
+    list of Span
+        Sorted by fold and first session; two runs of the same role with another role between them stay two.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> plan = pl.DataFrame({"fold": [0, 0, 0], "session": [date(2020, 1, d) for d in (2, 3, 6)],
+    ...                      "role": ["train", "train", "test"]})
+    >>> [(span.role, span.sessions) for span in fold_spans(plan)]
+    [('train', 2), ('test', 1)]
+    """
+    runs = (
+        folds.select("fold", "session", "role")
+        .sort("fold", "session")
+        .with_columns(pl.struct("fold", "role").rle_id().alias("run"))
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("fold").first(),
+            pl.col("role").first(),
+            pl.col("session").first().alias("first"),
+            pl.col("session").last().alias("last"),
+            pl.len().alias("sessions"),
+        )
+    )
+    return [Span(*row) for row in runs.select("fold", "role", "first", "last", "sessions").iter_rows()]
+
+
+def fold_summary(folds: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return one row per fold: its test span and the number of sessions of each role."""
+    rows: list[dict[str, Any]] = []
+    for (fold,), part in folds.sort("fold", "session").group_by("fold", maintain_order=True):
+        test = part.filter(pl.col("role") == "test")["session"]
+        counts = dict(part.group_by("role").len().iter_rows())
+        rows.append(
+            {"fold": fold, "first": test.min() if len(test) else None, "last": test.max() if len(test) else None}
+            | {role: counts.get(role, 0) for role in ROLE_COLOURS}
+        )
+    return rows
+
+
+def ordered_scores(contents: ReportContents, target: str, split: str) -> list[dict[str, Any]]:
+    """Return the score rows of one target and split: ensembles, models, baselines, each best first."""
+    rows = contents.scores.filter(pl.col("target") == target, pl.col("split") == split).to_dicts()
+    lead = next((metric for metric in contents.metrics if any(row[metric] is not None for row in rows)), None)
+
+    def order(row: dict[str, Any]) -> tuple[int, float, str]:
+        value = row[lead] if lead is not None and row[lead] is not None else -math.inf
+        return KIND_ORDER[row["kind"]], -value, row["model"]
+
+    return sorted(rows, key=order)
+
+
+def null_standard_error(n: int) -> float:
+    """Return the standard error of one symbol's AUC without skill, classes balanced.
+
+    `sqrt((n + 1) / (12 n0 n1))` with `n0 = n1 = n / 2` (Mann and Whitney 1947). A floor: unbalanced classes and
+    dependent sessions widen it.
+
+    Parameters
+    ----------
+    n : int
+        Labelled sessions, at least 2.
+
+    Examples
+    --------
+    >>> round(null_standard_error(250), 3)
+    0.037
+    """
+    return math.sqrt((n + 1) / (3 * n * n))
+
+
+class Wander(NamedTuple):
+    """Cumulative sum of (AUC - 0.5) over sessions, and how far it would wander without skill."""
+
+    model: str
+    sessions: list[date]
+    total: list[float]
+    band: list[float]
+
+
+def cumulative_daily_auc(daily: pl.DataFrame, target: str) -> list[Wander]:
+    """Return for each model the running sum of (daily AUC - 0.5) with the band of a skill-less walk.
+
+    The band after `k` sessions is `1.96 s sqrt(k)`, with `s` the standard deviation of the daily AUC: what independent
+    sessions around 0.5 would stay within at that session 95 % of the time. It is a guide for the eye, not the test;
+    the test is the interval of the mean.
+
+    Parameters
+    ----------
+    daily : polars.DataFrame
+        `target`, `model`, `session`, `auc`; null where a session has one class only.
+    target : str
+        Target to show.
+
+    Returns
+    -------
+    list of Wander
+        One per model with at least two defined sessions, sorted by name.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> daily = pl.DataFrame({"target": ["d"] * 2, "model": ["m"] * 2, "session": [date(2020, 1, 2), date(2020, 1, 3)],
+    ...                       "auc": [0.6, 0.5]})
+    >>> [round(value, 2) for value in cumulative_daily_auc(daily, "d")[0].total]
+    [0.1, 0.1]
+    """
+    walks = []
+    rows = daily.filter(pl.col("target") == target, pl.col("auc").is_not_null()).sort("model", "session")
+    for (model,), part in rows.group_by("model", maintain_order=True):
+        if part.height < 2:
+            continue
+        centred = part["auc"] - 0.5
+        spread = float(part["auc"].std() or 0.0)  # type: ignore[arg-type]  # a Float64 column has a float deviation
+        band = [1.96 * spread * math.sqrt(step) for step in range(1, part.height + 1)]
+        walks.append(Wander(str(model), part["session"].to_list(), centred.cum_sum().to_list(), band))
+    return walks
+
+
+def thin(length: int, most: int) -> list[int]:
+    """Return at most about `most` positions of `0..length-1`, evenly spread, first and last included.
+
+    Examples
+    --------
+    >>> thin(5, 10), thin(11, 3)
+    ([0, 1, 2, 3, 4], [0, 5, 10])
+    """
+    if length <= most:
+        return list(range(length))
+    return sorted({round(step * (length - 1) / (most - 1)) for step in range(most)})
+
+
+def nice_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
+    """Return round numbers that cover the inside of [low, high].
+
+    Examples
+    --------
+    >>> nice_ticks(0.48, 0.53)
+    [0.48, 0.49, 0.5, 0.51, 0.52, 0.53]
+    """
+    span = max(high - low, 1e-12)
+    raw = span / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    steps = [power * factor for factor in (1, 2, 5, 10)]
+    step = next((right for left, right in pairwise([0.0, *steps]) if left < raw <= right), steps[-1])
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(position * step, 10) for position in range(first, last + 1)]
+
+
+def lead_lag_matrix(lead_lag: pl.DataFrame, *, most: int) -> tuple[list[str], list[int], list[list[float | None]]]:
+    """Return features (strongest against any future return first), lags and t statistics as a matrix.
+
+    Parameters
+    ----------
+    lead_lag : polars.DataFrame
+        `feature`, `lag`, `t`.
+    most : int
+        Number of features kept.
+    """
+    future = pl.col("t").abs().filter(pl.col("lag") > 0).max()
+    strongest = (
+        lead_lag.group_by("feature")
+        .agg(future.alias("future"))
+        .sort("future", "feature", descending=[True, False], nulls_last=True)["feature"]
+        .head(most)
+        .to_list()
+    )
+    lags = sorted(lead_lag["lag"].unique().to_list())
+    values = {(feature, lag): t for feature, lag, t in lead_lag.select("feature", "lag", "t").iter_rows()}
+    return strongest, lags, [[values.get((feature, lag)) for lag in lags] for feature in strongest]

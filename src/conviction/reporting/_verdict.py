@@ -1,0 +1,191 @@
+"""The verdict that stands first on the page: one sentence per target, from intervals alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from conviction.reporting._contents import METRICS, ReportContents
+
+Level = Literal["stop", "suspicious", "edge", "none", "inverted"]
+#: The best public figure from daily prices and volume is about 0.528 (rank IC 0.06); above this, look for a leak first.
+SUSPICIOUS_AUC = 0.55
+BUG_AUC = 0.60
+WORDS: dict[Level, str] = {
+    "stop": "Do not use",
+    "suspicious": "Too good: look for a leak",
+    "edge": "Above chance",
+    "none": "No skill shown",
+    "inverted": "Below chance",
+}
+#: From what must be read first to what may be read last.
+SEVERITY: tuple[Level, ...] = ("stop", "suspicious", "inverted", "edge", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetVerdict:
+    """The verdict on one target and split: the row it rests on, the level and the sentence."""
+
+    target: str
+    split: str
+    model: str
+    metric: str
+    value: float
+    lo: float
+    hi: float
+    level: Level
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The verdict on the whole run; its level is the most serious of its targets."""
+
+    level: Level
+    word: str
+    sentence: str
+    targets: tuple[TargetVerdict, ...]
+
+
+def number(value: float, decimals: int = 3) -> str:
+    """Return a number as text, without a minus sign on a rounded zero.
+
+    Examples
+    --------
+    >>> number(0.51449), number(-0.0123, 4), number(-0.0001)
+    ('0.514', '-0.0123', '0.000')
+    """
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def interval(lo: float, hi: float, decimals: int = 3) -> str:
+    """Return an interval as text.
+
+    Examples
+    --------
+    >>> interval(0.508, 0.5203)
+    '[0.508, 0.520]'
+    """
+    return f"[{number(lo, decimals)}, {number(hi, decimals)}]"
+
+
+def headline(contents: ReportContents) -> Headline:
+    """Judge a report's scores from their intervals.
+
+    A failed audit overrules every score. Otherwise each target is judged by one row that was chosen before its score was
+    seen (the ensemble's choice; without one, the best model, and the sentence says that it was picked afterwards), on
+    its mean daily AUC, or its pooled AUC where no cross-section exists: `none` if the interval holds 0.5, `edge` if it
+    lies above, `inverted` if below, `suspicious` if it lies wholly above 0.55 or the value is above 0.60.
+
+    Parameters
+    ----------
+    contents : ReportContents
+        The report.
+
+    Returns
+    -------
+    Headline
+        Level, word and sentences; the hold-out is judged beside the out-of-fold split where it was opened.
+    """
+    verdicts = tuple(
+        verdict
+        for split in ("holdout", "oof")
+        for target in contents.targets
+        if (verdict := _judge(contents, target, split)) is not None
+    )
+    if contents.audit.verdict == "fail":
+        errors = [finding for finding in contents.audit.findings if finding.severity == "error"]
+        columns = sorted({column for finding in errors for column in finding.columns})
+        guilty = f" Columns: {', '.join(columns[:8])}{' …' if len(columns) > 8 else ''}." if columns else ""
+        sentence = f"The leakage audit failed with {len(errors)} error(s); no score below may be believed.{guilty}"
+        return Headline(level="stop", word=WORDS["stop"], sentence=sentence, targets=verdicts)
+    if not verdicts:
+        return Headline(
+            level="none", word=WORDS["none"], sentence="No score with an interval is defined.", targets=verdicts
+        )
+    level = min((verdict.level for verdict in verdicts), key=SEVERITY.index)
+    sentence = " ".join(verdict.sentence for verdict in verdicts)
+    return Headline(level=level, word=WORDS[level], sentence=sentence, targets=verdicts)
+
+
+def chosen_model(contents: ReportContents, target: str) -> str | None:
+    """Return the model whose row was chosen for `target` before its score was seen, if there is one."""
+    for choice in contents.ensemble:
+        if choice.target == target:
+            return choice.model
+    return None
+
+
+def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict | None:
+    rows = contents.scores.filter(pl.col("target") == target, pl.col("split") == split)
+    candidates = rows.filter(pl.col("kind").is_in(["model", "ensemble"]))
+    metric = next((m for m in ("auc_daily", "auc_pooled") if m in contents.metrics and _any(candidates, m)), None)
+    if metric is None:
+        return None
+    chosen = candidates.filter(pl.col("model") == (chosen_model(contents, target) or ""), pl.col(metric).is_not_null())
+    picked_after = chosen.is_empty()
+    pool = candidates.filter(pl.col(metric).is_not_null()).sort(metric, descending=True)
+    row = pool.row(0, named=True) if picked_after else chosen.row(0, named=True)
+    value, lo, hi = (float(row[name]) for name in (metric, f"{metric}_lo", f"{metric}_hi"))
+    level = judge_interval(value, lo, hi)
+    where = "hold-out" if split == "holdout" else "out-of-fold"
+    picked = f" (picked afterwards as the best of {pool.height})" if picked_after and pool.height > 1 else ""
+    sentence = (
+        f"{target}: {where} {METRICS[metric]} of {row['model']}{picked} is {number(value)} {interval(lo, hi)}, "
+        f"{_meaning(level)}{_against_baseline(rows, metric, lo, level)}."
+    )
+    return TargetVerdict(
+        target=target,
+        split=split,
+        model=row["model"],
+        metric=metric,
+        value=value,
+        lo=lo,
+        hi=hi,
+        level=level,
+        sentence=sentence,
+    )
+
+
+def judge_interval(value: float, lo: float, hi: float) -> Level:
+    """Return the level of one AUC with its interval.
+
+    Examples
+    --------
+    >>> judge_interval(0.514, 0.508, 0.520), judge_interval(0.51, 0.49, 0.53), judge_interval(0.9989, 0.998, 0.999)
+    ('edge', 'none', 'suspicious')
+    """
+    if lo > SUSPICIOUS_AUC or (value > BUG_AUC and lo > 0.5):
+        return "suspicious"
+    if lo > 0.5:
+        return "edge"
+    return "inverted" if hi < 0.5 else "none"
+
+
+def _any(frame: pl.DataFrame, column: str) -> bool:
+    return frame[column].null_count() < frame.height
+
+
+def _meaning(level: Level) -> str:
+    return {
+        "suspicious": "far above any public result from prices and volume: a leak until proved otherwise",
+        "edge": "above 0.5 beyond chance",
+        "inverted": "below 0.5: the scores rank the wrong way round",
+        "none": "not distinguishable from a coin flip",
+    }[level]
+
+
+def _against_baseline(rows: pl.DataFrame, metric: str, lo: float, level: Level) -> str:
+    """Say whether the best baseline reaches into the interval; only an edge can be taken away."""
+    baselines: list[dict[str, Any]] = (
+        rows.filter(pl.col("kind") == "baseline", pl.col(metric).is_not_null()).sort(metric, descending=True).to_dicts()
+    )
+    if level != "edge" or not baselines:
+        return ""
+    best = baselines[0]
+    text = f"{best['model']} {number(best[metric])} {interval(best[f'{metric}_lo'], best[f'{metric}_hi'])}"
+    if best[metric] >= lo:
+        return f", but the baseline {text} reaches into that interval"
+    return f", and the best baseline ({text}) stays under it"
