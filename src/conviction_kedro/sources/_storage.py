@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec
 from kedro.io.core import get_protocol_and_path
@@ -14,7 +15,7 @@ from kedro.io.core import get_protocol_and_path
 from conviction_kedro.sources._secrets import resolve_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Storage:
@@ -33,7 +34,7 @@ class Storage:
     >>> import tempfile
     >>> place = Storage(tempfile.mkdtemp())
     >>> place.write("a/b.txt", b"1")
-    >>> place.read("a/b.txt"), place.exists("a/c.txt"), list(place.walk("a"))
+    >>> place.read("a/b.txt"), place.exists("a/c.txt"), place.walk("a")
     (b'1', False, ['a/b.txt'])
     """
 
@@ -88,33 +89,50 @@ class Storage:
         return content
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a whole file in place: written aside and renamed on a disk, one PUT on S3. Readers see the old or the new."""
+        """Put a whole file in place; a reader sees the old file or the new one, never a part."""
+        if self.protocol == "file":
+            self.write_from(name, lambda handle: handle.write(data))
+        else:
+            self.filesystem.pipe_file(self.path(name), data)
+
+    def write_from(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
+        """Put in place what `fill` writes into the open file it is given; nothing at all if it raises.
+
+        On a disk the content goes aside, next to the file, and replaces it; on S3 it is uploaded once it is whole.
+        """
         target = self.path(name)
         if self.protocol != "file":
-            self.filesystem.pipe_file(target, data)
+            with tempfile.TemporaryDirectory() as folder:
+                whole = Path(folder) / "whole"
+                with whole.open("wb") as handle:
+                    fill(handle)
+                self.filesystem.put_file(str(whole), target)
             return
-        self.filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-        aside = f"{target}.{uuid.uuid4().hex}.part"
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(f"{target}.{uuid.uuid4().hex}.part")
         try:
-            with self.filesystem.open(aside, "wb") as handle:
-                handle.write(data)
+            with aside.open("wb") as handle:
+                fill(handle)
                 handle.flush()
-                with contextlib.suppress(AttributeError, OSError):
-                    os.fsync(handle.fileno())
-            # os.replace and not the filesystem's move: only the first is atomic over an existing file.
-            os.replace(aside, target)  # noqa: PTH105
+                os.fsync(handle.fileno())
+            aside.replace(target)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                self.filesystem.rm_file(aside)
+            aside.unlink(missing_ok=True)
 
-    def walk(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of all files under a folder, sorted, relative to this place; files being written are left out."""
-        root = self.path()
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the size in bytes of every file under a folder, by name relative to this place, in one listing."""
         # Local paths come back absolute, whatever was asked for.
-        stripped = self.filesystem._strip_protocol(root).rstrip("/")
-        for path in sorted(self.filesystem.find(self.path(folder))):
-            if not path.endswith(".part"):
-                yield str(path)[len(stripped) + 1 :]
+        root = self.filesystem._strip_protocol(self.path()).rstrip("/")
+        found = self.filesystem.find(self.path(folder), detail=True)
+        return {
+            str(path)[len(root) + 1 :]: int(info["size"])
+            for path, info in sorted(found.items())
+            if not str(path).endswith(".part")
+        }
+
+    def walk(self, folder: str = "") -> list[str]:
+        """Return the names of all files under a folder, sorted, relative to this place; those being written left out."""
+        return list(self.sizes(folder))
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
