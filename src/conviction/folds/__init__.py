@@ -1,6 +1,6 @@
 """Purged, embargoed folds over sessions, saved as a table of roles keyed by fold and session."""
 
-from conviction.folds._make import make_fold_plan, purged_before
+from conviction.folds._make import contaminated_by, make_fold_plan
 from conviction.folds._plan import HOLDOUT_FOLD, ROLES, FoldPlan, Role
 from conviction.folds._splitters import SPLITTERS
 from conviction.folds.parameters import FoldParameters
@@ -12,6 +12,6 @@ __all__ = [
     "FoldParameters",
     "FoldPlan",
     "Role",
+    "contaminated_by",
     "make_fold_plan",
-    "purged_before",
 ]

@@ -161,21 +161,22 @@ def _roles(spans: SessionSpans, block: Block, folds: FoldParameters, *, fold: in
     return roles
 
 
-def purged_before(labels: pl.DataFrame, block: pl.Series, *, purge: int) -> pl.Series:
-    """Return the sessions before `block` whose label span touches it, or that are within `purge` sessions of it.
+def contaminated_by(labels: pl.DataFrame, block: pl.Series, *, purge: int) -> pl.Series:
+    """Return the sessions outside `block` whose label span overlaps the block's (touching counts), or that are near it.
 
     Parameters
     ----------
     labels : polars.DataFrame
         As for `make_fold_plan`.
     block : polars.Series of Date
-        Sessions, in order.
+        Sessions; those without a label are ignored.
     purge : int
-        Sessions next to the block that are left out whatever their span.
+        Sessions next to each run of the block that count whatever their span.
 
     Returns
     -------
     polars.Series of Date
+        In order. No session of it may train what the block scores.
 
     Examples
     --------
@@ -183,14 +184,10 @@ def purged_before(labels: pl.DataFrame, block: pl.Series, *, purge: int) -> pl.S
     >>> days = pl.date_range(date(2020, 1, 1), date(2020, 1, 9), eager=True)
     >>> close = days.cast(pl.Datetime("us", "UTC"))
     >>> labels = pl.DataFrame({"symbol": "A", "session": days, "t0": close, "t1": close.dt.offset_by("1d")})
-    >>> purged_before(labels, days[6:], purge=0).to_list()
-    [datetime.date(2020, 1, 6)]
+    >>> contaminated_by(labels, days[4:6], purge=0).to_list()
+    [datetime.date(2020, 1, 4), datetime.date(2020, 1, 7)]
     """
     spans = spans_of(labels)
-    wanted = block.to_numpy().astype("datetime64[D]")
-    position = np.flatnonzero(np.isin(spans.sessions, wanted))
-    if position.size == 0:
-        return pl.Series("session", [], dtype=pl.Date)
+    position = np.flatnonzero(np.isin(spans.sessions, block.to_numpy().astype("datetime64[D]")))
     purged, _ = neighbours(spans, position, purge=purge, embargo=0)
-    purged[int(position[0]) :] = False
     return pl.Series("session", spans.sessions[purged]).cast(pl.Date)

@@ -1,1 +1,16 @@
-"""Room `oof`; see docs/architecture.md."""
+"""Out-of-fold predictions: fit per fold, predict only sessions that the model has not seen."""
+
+from conviction.oof._fit import OOF_KEY, OOF_SCHEMA, OofResult, fold_blocks, holdout_predictions, out_of_fold
+from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
+
+__all__ = [
+    "OOF_KEY",
+    "OOF_SCHEMA",
+    "Audited",
+    "LabelledRows",
+    "OofResult",
+    "check_plan_is_audited",
+    "fold_blocks",
+    "holdout_predictions",
+    "out_of_fold",
+]

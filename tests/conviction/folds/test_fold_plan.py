@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conviction.errors import FoldError
-from conviction.folds import HOLDOUT_FOLD, FoldParameters, FoldPlan, make_fold_plan, purged_before
+from conviction.folds import HOLDOUT_FOLD, FoldParameters, FoldPlan, contaminated_by, make_fold_plan
 
 
 def make_labels(n, *, horizon=1, symbols=("A", "B")):
@@ -132,6 +132,7 @@ def test_rolling_window_forgets_the_past():
         window = [s for s, role in roles.items() if role in ("train", "inner")]
         # One of the 120 falls to the purge between train and inner.
         assert len(window) == 119
+        assert len(plan.sessions(fold, "inner")) == 24
         assert all(s < window[0] for s, role in roles.items() if role == "past")
     assert plan.summary()["past"].to_list() == [229, 279, 329]
 
@@ -243,13 +244,14 @@ def test_labels_that_cannot_be_folded_are_named():
         make_fold_plan(labels.with_columns(pl.col("t0").dt.truncate("10d")), folds=folds)
 
 
-def test_purged_before_agrees_with_the_definition():
+def test_contamination_agrees_with_the_definition():
     labels = make_labels(80, horizon=4, symbols=("A",))
     sessions = labels.filter(pl.col("t1").is_not_null())["session"]
-    block = sessions[40:60]
-    slow = sorted(s for s in slow_contaminated(labels, block.to_list(), purge=6) if s < block[0])
-    assert purged_before(labels, block, purge=6).to_list() == slow
-    assert len(slow) == 6
+    block = pl.concat([sessions[20:25], sessions[40:60]])
+    slow = sorted(slow_contaminated(labels, block.to_list(), purge=6) - set(block))
+    assert contaminated_by(labels, block, purge=6).to_list() == slow
+    assert len(slow) == 24
+    assert len(contaminated_by(labels, block, purge=0)) == 16
 
 
 @pytest.mark.parametrize(("n_folds", "n_test_folds"), [(5, 2), (6, 3)])
