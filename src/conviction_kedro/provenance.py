@@ -124,6 +124,8 @@ def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping
         rooms = {room for tag in node.tags for room in ROOMS.get(tag, ())}
         values = {name: parameters.get(name) for name in node.inputs if name.startswith(("params:", "parameters"))}
         upstream = {name: keys.get(name) for name in node.inputs if not name.startswith(("params:", "parameters"))}
+        if None in upstream.values():
+            continue
         for output in node.outputs:
             keys[output] = sha([node.func.__qualname__, code_sha(rooms), values, upstream, output])
     return keys

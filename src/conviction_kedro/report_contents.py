@@ -93,7 +93,7 @@ def assemble(
         ),
         reasons=_reasons(scores),
         daily_auc=daily_auc,
-        lead_lag=audit_report.lead_lag(),
+        lead_lag=_lead_lag(audit_report),
     )
 
 
@@ -125,17 +125,27 @@ def _symbol_scores(table: pl.DataFrame, choice: pl.DataFrame, luck: Mapping[str,
                 model="ensemble",
                 frame=part,
                 threshold=line.threshold,
-                expected_over=line.expected_over,
+                expected_over=line.expected_above,
                 expected_best=line.expected_best,
             )
         )
     return result
 
 
-def _reasons(scores: pl.DataFrame) -> dict[str, str]:
-    import json
+def _lead_lag(report: AuditReport) -> pl.DataFrame | None:
+    rows = [
+        {"feature": profile.column, "lag": lag, "t": value / band}
+        for profile in report.profiles
+        for lag, value, band in zip(profile.lags, profile.values, profile.band, strict=True)
+        if band > 0
+    ]
+    return pl.DataFrame(rows) if rows else None
 
+
+def _reasons(scores: pl.DataFrame) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for text in scores["reasons"].drop_nulls():
-        reasons.update(json.loads(text))
+        for entry in filter(None, text.split("; ")):
+            name, _, why = entry.partition(": ")
+            reasons[name] = why
     return reasons

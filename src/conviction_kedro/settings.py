@@ -7,7 +7,8 @@ from kedro.config import OmegaConfigLoader
 
 from conviction_kedro.hooks import ProvenanceHooks, TrackingHooks, ValidationHooks
 
-HOOKS = (ValidationHooks(), ProvenanceHooks(), TrackingHooks())
+# Kedro calls hooks last registered first: validation, then provenance, then tracking.
+HOOKS = (TrackingHooks(), ProvenanceHooks(), ValidationHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

@@ -6,6 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.io import DatasetError
+
+from conviction.frames import fingerprint
 
 from conviction_kedro import runtime
 from conviction_kedro.datasets import Snapshot, SnapshotError
@@ -34,7 +37,7 @@ class ProvenanceHooks:
         """Compute all keys, check what the run reads but does not make, and install the runtime."""
         root = self._context.project_path
         parameters = validate_parameters(self._context.params)
-        keys = dataset_keys(_all_nodes(), _parameter_values(self._context.params), _raw_contents(catalog))
+        keys = dataset_keys(_all_nodes(), _parameter_values(self._context.params), _raw_contents(catalog, pipeline.inputs()))
         provenance = {
             **tree_state(root),
             **environment_facts(root),
@@ -47,7 +50,7 @@ class ProvenanceHooks:
             "seed": str(parameters.seed),
         }
         runtime.install(
-            runtime.Runtime(observer=make_observer(), run_id=str(run_params["session_id"]), keys=keys, provenance=provenance)
+            runtime.Runtime(observer=make_observer(), run_id=str(run_params["run_id"]), keys=keys, provenance=provenance)
         )
         _refuse_stale(pipeline, catalog, keys)
 
@@ -73,12 +76,21 @@ def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _raw_contents(catalog: DataCatalog) -> dict[str, str]:
-    contents = {}
-    for name in _all_nodes().inputs():
-        if not name.startswith(("params:", "parameters")):
-            dataset = catalog.get(name)
-            contents[name] = dataset.content_sha()
+def _raw_contents(catalog: DataCatalog, wanted: set[str]) -> dict[str, str]:
+    """Return the fingerprint of each input that no node makes; one that a partial run does not need may be unreadable."""
+    contents: dict[str, str] = {}
+    for name in sorted(_all_nodes().inputs()):
+        if name.startswith(("params:", "parameters")):
+            continue
+        dataset = catalog.get(name)
+        if isinstance(dataset, Snapshot):
+            continue
+        try:
+            contents[name] = fingerprint(dataset.load())
+        except DatasetError:
+            if name in wanted:
+                raise
+            logger.warning("%s cannot be read now: whether saved data still follows from it cannot be checked", name)
     return contents
 
 

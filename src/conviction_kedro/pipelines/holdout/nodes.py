@@ -55,6 +55,6 @@ def score_holdout(
     holdout_oof: pl.DataFrame, modeling: ModelingParameters, evaluation: EvaluationParameters, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the scores of the hold-out with intervals, and the records for tracking."""
-    scored = score_table(holdout_oof, evaluation=evaluation, seed=seed, observer=runtime.current().observer)
+    scored = score_table(holdout_oof, evaluation=evaluation, seed=seed)
     scores = records.with_kind(scored, modeling, split="holdout")
     return scores, records.of_scores(scores)

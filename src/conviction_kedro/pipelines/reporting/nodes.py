@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 
 from conviction.audit import AuditReport
-from conviction.evaluation import EvaluationParameters, daily_auc_table, luck_lines, per_symbol_table, score_table
+from conviction.evaluation import EvaluationParameters, score_table
 from conviction.folds import FoldPlan
 from conviction.reporting import console_summary, figures, render_report
 from conviction_kedro import records, runtime
+from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table
 from conviction_kedro.parameters import ModelingParameters
 from conviction_kedro.report_contents import assemble
 
@@ -20,9 +21,9 @@ def score_predictions(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return scores with intervals for each (target, model), the per-symbol table, the AUC of each session, and the records."""
     predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", "symbol", "session")
-    scores = records.with_kind(score_table(predictions, evaluation=evaluation, seed=seed, observer=runtime.current().observer), modeling)
+    scores = records.with_kind(score_table(predictions, evaluation=evaluation, seed=seed), modeling)
     chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
-    symbols = per_symbol_table(chosen, evaluation=evaluation, seed=seed)
+    symbols = symbol_table(chosen, evaluation=evaluation, seed=seed)
     return scores, symbols, daily_auc_table(predictions, evaluation=evaluation), records.of_scores(scores)
 
 
@@ -37,7 +38,6 @@ def write_report(
     data_facts: dict[str, Any],
     trials: pl.DataFrame,
     holdout_openings: pl.DataFrame,
-    evaluation: EvaluationParameters,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
     contents = assemble(
@@ -51,7 +51,7 @@ def write_report(
         trials=trials,
         holdout_openings=holdout_openings,
         daily_auc=daily_auc,
-        luck=luck_lines(symbol_scores, evaluation=evaluation),
+        luck=luck_lines(symbol_scores),
         provenance=runtime.current().provenance,
         run_id=runtime.current().run_id,
     )

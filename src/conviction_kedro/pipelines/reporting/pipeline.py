@@ -30,7 +30,6 @@ def create_pipeline() -> Pipeline:
                     "data_facts",
                     "trials",
                     "holdout_openings",
-                    "params:evaluation",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
                 name="write_report",
