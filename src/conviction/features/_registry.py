@@ -5,6 +5,7 @@ from __future__ import annotations
 from conviction.errors import FeatureError
 from conviction.features._feature import Definition, Family
 from conviction.features.families import (
+    alpha158,
     averages,
     calendar,
     cross_section,
@@ -31,6 +32,7 @@ FAMILIES: dict[str, Family] = {
         market_relative,
         cross_section,
         calendar,
+        alpha158,
     )
 }
 

@@ -20,6 +20,7 @@ _SETS: dict[str, tuple[str, ...]] = {
         *("overnight_ret", "range_pct", "garman_klass_20", "natr_14", "volume_ratio_20", "amihud_20", "mfi_14"),
         *("day_of_week", "weekdays_to_month_end"),
     ),
+    "alpha158": ("family:alpha158",),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from conviction.features.families.alpha158 import Alpha158Parameters
 from conviction.features.families.averages import AveragesParameters
 from conviction.features.families.calendar import CalendarParameters
 from conviction.features.families.cross_section import CrossSectionParameters
@@ -30,7 +31,7 @@ class FeatureParameters(BaseModel):
         Further features by name.
     exclude : tuple of str
         Features of the sets to leave out.
-    returns, momentum, volatility, averages, oscillators, ranges, volume, market_relative, cross_section, calendar
+    returns, momentum, volatility, averages, oscillators, ranges, volume, market_relative, cross_section, calendar, alpha158
         Windows and other parameters of each family.
 
     Examples
@@ -54,3 +55,4 @@ class FeatureParameters(BaseModel):
     market_relative: MarketRelativeParameters = MarketRelativeParameters()
     cross_section: CrossSectionParameters = CrossSectionParameters()
     calendar: CalendarParameters = CalendarParameters()
+    alpha158: Alpha158Parameters = Alpha158Parameters()

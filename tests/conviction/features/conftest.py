@@ -32,6 +32,7 @@ def make_panel(symbols: int = 5, sessions: int = 420, *, seed: int = 7, gaps: bo
                 "high": np.maximum(opening, close) * np.exp(np.abs(rng.normal(0.0, 0.005, sessions))),
                 "low": np.minimum(opening, close) * np.exp(-np.abs(rng.normal(0.0, 0.005, sessions))),
                 "close": close,
+                "vwap": close * np.exp(rng.normal(0.0, 0.002, sessions)),
                 "volume": np.round(np.exp(rng.normal(13.0, 0.5, sessions))),
                 "market_close": market,
                 "vix_close": vix,
