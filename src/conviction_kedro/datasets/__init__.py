@@ -18,6 +18,7 @@ from conviction_kedro.datasets._prices import (
     LongBarsDataset,
     LongTableDataset,
 )
+from conviction_kedro.datasets._processed import ProcessedFormatDataset
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ModelsSnapshot",
     "OpeningsDataset",
     "OptionalTableDataset",
+    "ProcessedFormatDataset",
     "Snapshot",
     "SnapshotError",
     "TextSnapshot",

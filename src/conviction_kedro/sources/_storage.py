@@ -15,7 +15,7 @@ from kedro.io.core import get_protocol_and_path
 from conviction_kedro.sources._secrets import resolve_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Storage:
@@ -87,6 +87,15 @@ class Storage:
         """
         content: bytes = self.filesystem.cat_file(self.path(name))
         return content
+
+    def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return several whole files by name; on S3 they are fetched side by side."""
+        if not names:
+            return {}
+        by_path = {self.filesystem._strip_protocol(self.path(name)): name for name in names}
+        # A single path would come back as bare bytes; recursive=True keeps the answer a mapping.
+        found = self.filesystem.cat(list(by_path), recursive=True)
+        return {by_path[path]: content for path, content in found.items()}
 
     def write(self, name: str, data: bytes) -> None:
         """Put a whole file in place; a reader sees the old file or the new one, never a part."""
