@@ -231,6 +231,7 @@ class ReportContents:
             if frame is not None:
                 check_columns(frame, columns, name=name)
         _check_optional_intervals(self)
+        _check_choices(self)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -294,6 +295,18 @@ def _check_optional_intervals(contents: ReportContents) -> None:
         frame = getattr(contents, name)
         for interval in intervals if frame is not None else ():
             _check_intervals(frame, *interval, name=name)
+
+
+def _check_choices(contents: ReportContents) -> None:
+    for choice in contents.ensemble:
+        known = contents.scores.filter(pl.col("target") == choice.target)["model"].unique(maintain_order=True).to_list()
+        if choice.model not in known:
+            raise EvaluationError(
+                what=f"the model chosen for {choice.target} has no score",
+                got=choice.model,
+                allowed=", ".join(known) or "a target that was scored",
+                fix="score the chosen model, or leave the choice out",
+            )
 
 
 def _check_intervals(frame: pl.DataFrame, value: str, lo: str, hi: str, *, name: str) -> None:

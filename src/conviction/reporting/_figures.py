@@ -82,7 +82,7 @@ def _forest(contents: ReportContents) -> go.Figure:
                 name=kind,
                 legendgroup=kind,
                 showlegend=kind not in seen,
-                marker={"color": KIND_COLOURS[kind], "size": 9},
+                marker={"color": PALETTE[KIND_COLOURS[kind]], "size": 9},
                 customdata=[[row[f"{metric}_lo"], row[f"{metric}_hi"]] for row in part],
                 hovertemplate="%{y}: %{x:.4f} [%{customdata[0]:.4f}, %{customdata[1]:.4f}]<extra></extra>",
             )
@@ -199,7 +199,7 @@ def _timeline(contents: ReportContents) -> go.Figure:
                     y=[f"fold {span.fold}" for span in part],
                     orientation="h",
                     name=role,
-                    marker={"color": ROLE_COLOURS[role], "line": {"width": 0}},
+                    marker={"color": PALETTE[ROLE_COLOURS[role]], "line": {"width": 0}},
                     customdata=[[str(span.first), str(span.last), span.sessions] for span in part],
                     hovertemplate="%{y} "
                     + role

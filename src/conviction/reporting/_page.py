@@ -12,7 +12,6 @@ from conviction.reporting import _svg
 from conviction.reporting._contents import METRICS, ReportContents, SymbolScores
 from conviction.reporting._tables import (
     KIND_COLOURS,
-    PALETTE,
     ROLE_COLOURS,
     cumulative_daily_auc,
     fold_spans,
@@ -60,7 +59,6 @@ def render_report(contents: ReportContents) -> str:
         head=headline(contents),
         words=WORDS,
         suspicious=number(SUSPICIOUS_AUC, 2),
-        palette=PALETTE,
         roles=ROLE_COLOURS,
         audit=_audit(contents),
         score_groups=_score_groups(contents, safe),
@@ -163,7 +161,7 @@ def _cell(contents: ReportContents, row: dict[str, Any], metric: str) -> dict[st
     decimals = _DECIMALS[metric]
     note = ""
     if metric == "auc_daily" and row.get("auc_daily_t") is not None:
-        note = f" t {number(row['auc_daily_t'], 1)}"
+        note = f", t {number(row['auc_daily_t'], 1)}"
     bounds = interval(row[f"{metric}_lo"], row[f"{metric}_hi"], decimals)
     return {"label": METRICS[metric], "value": number(row[metric], decimals), "interval": bounds + note}
 
@@ -201,7 +199,7 @@ def _symbol_row(row: dict[str, Any], domain: tuple[float, float], safe: Callable
             "n": row["n"],
             "bar": "",
         }
-    picture = _svg.bar(row["auc"], row["lo"], row["hi"], domain=domain, null=0.5, colour=PALETTE["blue"])
+    picture = _svg.bar(row["auc"], row["lo"], row["hi"], domain=domain, null=0.5, colour="blue")
     return {
         "symbol": row["symbol"],
         "auc": number(row["auc"]),
@@ -218,10 +216,10 @@ def _walk_views(contents: ReportContents, safe: Callable[[str], str]) -> list[di
         return []
     views = []
     for target in contents.targets:
-        walks = cumulative_daily_auc(contents.daily_auc, target)
+        walks = cumulative_daily_auc(contents.daily_auc, target, first=chosen_model(contents, target))
         if walks:
             legend = [(safe(_svg.line_sample(index)), walk.model) for index, walk in enumerate(walks)]
-            figure = _svg.walks(walks, chosen=chosen_model(contents, target))
+            figure = _svg.walks(walks)
             views.append({"target": target, "figure": safe(figure), "legend": legend})
     return views
 
@@ -266,7 +264,7 @@ def _importance(contents: ReportContents, safe: Callable[[str], str]) -> list[di
                                 row["hi"],
                                 domain=(min(0.0, row["lo"]), reach * 1.02),
                                 null=0.0,
-                                colour=PALETTE["green"],
+                                colour="green",
                             )
                         ),
                     }

@@ -22,13 +22,15 @@ from conviction.reporting._tables import (
 from conviction.reporting._verdict import number
 
 WIDTH = 480
+#: The palette through the page's variables: dark pages lighten the dark colours, prints keep them.
+INK: dict[str, str] = {name: f"var(--{name}, {colour})" for name, colour in PALETTE.items()}
 _TEXT = 'fill="var(--soft)" font-size="12.5"'
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4", "12 4", "6 2 1 2")
 _LINES = ("blue", "vermillion", "green", "orange", "purple", "sky", "grey", "yellow")
 
 
 def bar(value: float, lo: float, hi: float, *, domain: tuple[float, float], null: float, colour: str) -> str:
-    """Return one interval as a bar for a table cell: band from `lo` to `hi`, tick at `value`, line at `null`."""
+    """Return one interval as a bar of the named colour for a table cell: band from `lo` to `hi`, tick at `value`, line at `null`."""
 
     def x(number_: float) -> float:
         share = (number_ - domain[0]) / (domain[1] - domain[0])
@@ -39,8 +41,8 @@ def bar(value: float, lo: float, hi: float, *, domain: tuple[float, float], null
         f'<svg class="bar" viewBox="0 0 200 16" preserveAspectRatio="none" role="img" '
         f'aria-label="{number(value)}, interval {number(lo)} to {number(hi)}">'
         f'<line x1="{x(null)}" x2="{x(null)}" y1="0" y2="16" stroke="var(--soft)" stroke-dasharray="2 2"/>'
-        f'<rect x="{left}" y="5" width="{max(right - left, 1.5):.1f}" height="6" rx="2" fill="{colour}" opacity=".45"/>'
-        f'<rect x="{x(value) - 1.5:.1f}" y="1.5" width="3" height="13" fill="{colour}"/></svg>'
+        f'<rect x="{left}" y="5" width="{max(right - left, 1.5):.1f}" height="6" rx="2" fill="{INK[colour]}" opacity=".45"/>'
+        f'<rect x="{x(value) - 1.5:.1f}" y="1.5" width="3" height="13" fill="{INK[colour]}"/></svg>'
     )
 
 
@@ -71,17 +73,17 @@ def timeline(spans: Sequence[Span]) -> str:
             label = f"fold {fold} {span.role}: {span.first} to {span.last}, {span.sessions} sessions"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{row - 6}" '
-                f'fill="{ROLE_COLOURS.get(span.role, PALETTE["grey"])}"><title>{escape(label)}</title></rect>'
+                f'fill="{INK[ROLE_COLOURS.get(span.role, "grey")]}"><title>{escape(label)}</title></rect>'
             )
     parts.extend(_date_axis(first, last, left=left, y=height - 8, scale=scale))
     return _figure(height, parts, f"Fold plan: {len(folds)} folds from {first} to {last}")
 
 
-def walks(wanders: Sequence[Wander], *, chosen: str | None) -> str:
-    """Return cumulative (daily AUC - 0.5) of each model, with the band of a walk without skill."""
+def walks(wanders: Sequence[Wander]) -> str:
+    """Return cumulative (daily AUC - 0.5) of each model, with the band of the first without skill."""
     if not wanders:
         return ""
-    main = next((wander for wander in wanders if wander.model == chosen), wanders[0])
+    main = wanders[0]
     first, last = min(w.sessions[0] for w in wanders), max(w.sessions[-1] for w in wanders)
     reach = max(*(max(map(abs, w.total)) for w in wanders), main.band[-1]) * 1.05 or 1.0
     height, left, bottom, top = 250, 46, 26, 8
@@ -112,7 +114,7 @@ def walks(wanders: Sequence[Wander], *, chosen: str | None) -> str:
 
 def line_colour(index: int) -> str:
     """Return the colour of the index-th line."""
-    return PALETTE[_LINES[index % len(_LINES)]]
+    return INK[_LINES[index % len(_LINES)]]
 
 
 def line_sample(index: int) -> str:
@@ -143,12 +145,12 @@ def symbols(rows: Sequence[dict[str, Any]], *, threshold: float) -> str:
         parts.append(f'<line x1="{left}" x2="{WIDTH - 6}" y1="{y(tick)}" y2="{y(tick)}" stroke="var(--line)"/>')
         parts.append(f'<text x="{left - 6}" y="{y(tick) + 4}" text-anchor="end" {_TEXT}>{number(tick, 2)}</text>')
     line = f'x1="{left}" x2="{WIDTH - 6}" y1="{y(threshold)}" y2="{y(threshold)}"'
-    parts.append(f'<line {line} stroke="{PALETTE["vermillion"]}" stroke-dasharray="5 3"/>')
+    parts.append(f'<line {line} stroke="{INK["vermillion"]}" stroke-dasharray="5 3"/>')
     for i, row in enumerate(ranked):
         label = f"{row['symbol']} {number(row['auc'])} [{number(row['lo'])}, {number(row['hi'])}]"
         parts.append(
             f'<circle cx="{left + i * step:.1f}" cy="{y(row["auc"])}" r="{4 if len(ranked) < 60 else 2.2}" '
-            f'fill="{PALETTE["blue"]}"><title>{escape(label)}</title></circle>'
+            f'fill="{INK["blue"]}"><title>{escape(label)}</title></circle>'
         )
     parts.append(f'<text x="{left}" y="{height - 8}" {_TEXT}>{escape(str(ranked[0]["symbol"]))}</text>')
     parts.append(
@@ -186,8 +188,8 @@ def reliability(rows: Sequence[dict[str, Any]]) -> str:
         label = f"predicted {number(row['predicted'])}, observed {number(row['observed'])}, n {row['n']}"
         parts.append(
             f'<line x1="{centre}" x2="{centre}" y1="{y(row["lo"])}" y2="{y(row["hi"])}" '
-            f'stroke="{PALETTE["blue"]}" stroke-width="2" opacity=".55"/>'
-            f'<circle cx="{centre}" cy="{y(row["observed"])}" r="4" fill="{PALETTE["blue"]}">'
+            f'stroke="{INK["blue"]}" stroke-width="2" opacity=".55"/>'
+            f'<circle cx="{centre}" cy="{y(row["observed"])}" r="4" fill="{INK["blue"]}">'
             f"<title>{escape(label)}</title></circle>"
         )
     return _figure(height, parts, "Observed frequency against predicted probability")
@@ -211,9 +213,9 @@ def heat_map(features: Sequence[str], lags: Sequence[int], values: Sequence[Sequ
         for i, (lag, t) in enumerate(zip(lags, line, strict=True)):
             if t is None:
                 continue
-            colour = PALETTE["orange"] if t > 0 else PALETTE["blue"]
+            colour = "orange" if t > 0 else "blue"
             parts.append(
-                f'<rect x="{left + i * width:.1f}" y="{y}" width="{width - 1:.1f}" height="{row - 1}" fill="{colour}" '
+                f'<rect x="{left + i * width:.1f}" y="{y}" width="{width - 1:.1f}" height="{row - 1}" fill="{INK[colour]}" '
                 f'opacity="{min(1.0, abs(t) / 10):.2f}">'
                 f"<title>{escape(feature)}, lag {_signed(lag)}: t = {number(t, 1)}</title></rect>"
             )
@@ -237,7 +239,7 @@ def _date_axis(first: date, last: date, *, left: int, y: float, scale: float) ->
         end = f'<text x="{WIDTH - 6}" y="{y}" text-anchor="end" {_TEXT}>{last}</text>'
         return [f'<text x="{left}" y="{y}" {_TEXT}>{first}</text>', end]
     labels = []
-    for year in [years[i] for i in thin(len(years), 8)]:
+    for year in years[:: max(1, -(-len(years) // 10))]:
         x = left + (date(year, 1, 1) - first).days * scale
         if x < WIDTH - 20:
             labels.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle" {_TEXT}>{year}</text>')

@@ -22,19 +22,21 @@ PALETTE: dict[str, str] = {
     "yellow": "#F0E442",
     "grey": "#8A8A8A",
 }
+#: Role of a session -> name of its colour.
 ROLE_COLOURS: dict[str, str] = {
-    "train": PALETTE["blue"],
-    "inner": PALETTE["sky"],
-    "purged": PALETTE["purple"],
-    "embargo": PALETTE["grey"],
-    "test": PALETTE["orange"],
-    "holdout": PALETTE["vermillion"],
+    "train": "blue",
+    "inner": "sky",
+    "purged": "purple",
+    "embargo": "grey",
+    "test": "orange",
+    "holdout": "vermillion",
 }
+#: Kind of a scored row -> name of its colour.
 KIND_COLOURS: dict[str, str] = {
-    "ensemble": PALETTE["blue"],
-    "model": PALETTE["green"],
-    "baseline": PALETTE["orange"],
-    "placebo": PALETTE["grey"],
+    "ensemble": "blue",
+    "model": "green",
+    "baseline": "orange",
+    "placebo": "grey",
 }
 KIND_ORDER = {"ensemble": 0, "model": 1, "baseline": 2, "placebo": 3}
 
@@ -139,7 +141,7 @@ class Wander(NamedTuple):
     band: list[float]
 
 
-def cumulative_daily_auc(daily: pl.DataFrame, target: str) -> list[Wander]:
+def cumulative_daily_auc(daily: pl.DataFrame, target: str, *, first: str | None = None) -> list[Wander]:
     """Return for each model the running sum of (daily AUC - 0.5) with the band of a skill-less walk.
 
     The band after `k` sessions is `1.96 s sqrt(k)`, with `s` the standard deviation of the daily AUC: what independent
@@ -152,11 +154,13 @@ def cumulative_daily_auc(daily: pl.DataFrame, target: str) -> list[Wander]:
         `target`, `model`, `session`, `auc`; null where a session has one class only.
     target : str
         Target to show.
+    first : str or None
+        Model that comes first, the chosen one.
 
     Returns
     -------
     list of Wander
-        One per model with at least two defined sessions, sorted by name.
+        One per model with at least two defined sessions, `first` and then by name.
 
     Examples
     --------
@@ -175,7 +179,7 @@ def cumulative_daily_auc(daily: pl.DataFrame, target: str) -> list[Wander]:
         spread = float(part["auc"].std() or 0.0)  # type: ignore[arg-type]  # a Float64 column has a float deviation
         band = [1.96 * spread * math.sqrt(step) for step in range(1, part.height + 1)]
         walks.append(Wander(str(model), part["session"].to_list(), centred.cum_sum().to_list(), band))
-    return walks
+    return sorted(walks, key=lambda walk: (walk.model != first, walk.model))
 
 
 def thin(length: int, most: int) -> list[int]:
@@ -203,7 +207,7 @@ def nice_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     raw = span / about
     power = 10.0 ** math.floor(math.log10(raw))
     steps = [power * factor for factor in (1, 2, 5, 10)]
-    step = next((right for left, right in pairwise([0.0, *steps]) if left < raw <= right), steps[-1])
+    step = next((right for left, right in pairwise([0.0, *steps]) if left < raw * (1 - 1e-9) <= right), steps[-1])
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(position * step, 10) for position in range(first, last + 1)]

@@ -107,7 +107,15 @@ def headline(contents: ReportContents) -> Headline:
         )
     level = min((verdict.level for verdict in verdicts), key=SEVERITY.index)
     sentence = " ".join(verdict.sentence for verdict in verdicts)
-    return Headline(level=level, word=WORDS[level], sentence=sentence, targets=verdicts)
+    return Headline(level=level, word=_word(level, verdicts), sentence=sentence, targets=verdicts)
+
+
+def _word(level: Level, verdicts: tuple[TargetVerdict, ...]) -> str:
+    """Return the word of a level, with the targets it holds for when it does not hold for all."""
+    held = [verdict.target for verdict in verdicts if verdict.level == level]
+    if len(held) == len(verdicts):
+        return WORDS[level]
+    return f"{WORDS[level]} for {', '.join(dict.fromkeys(held))} only"
 
 
 def chosen_model(contents: ReportContents, target: str) -> str | None:

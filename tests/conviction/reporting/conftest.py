@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import numpy as np
@@ -20,7 +21,10 @@ MODELS = (
     ("reversal_1d", "baseline", 0.002),
     ("base_rate", "baseline", 0.0),
 )
-SYMBOLS = tuple("AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM".split())
+SYMBOLS = (
+    *("AAPL", "AMD", "BAC", "BBY", "CVX", "GE", "HD", "JNJ", "JPM", "KO"),
+    *("LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "RRC", "UNH", "WMT", "XOM"),
+)
 
 
 def sessions(count: int, start: date = date(2013, 1, 2)) -> list[date]:
@@ -135,7 +139,9 @@ def make_audit(*, failed: bool) -> AuditReport:
         ),
         checks=(
             *(CheckRun(name=name, evaluated=41, unit="columns", seconds=0.7) for name in names),
-            CheckRun(name="release_times", evaluated=0, unit="columns", seconds=0.0, skipped="no release table was given"),
+            CheckRun(
+                name="release_times", evaluated=0, unit="columns", seconds=0.0, skipped="no release table was given"
+            ),
         ),
         findings=tuple(findings),
     )
@@ -153,7 +159,9 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
         for model, kind, lift in MODELS
         if kind != "baseline"
     )
-    features = [f"{family}_{window}" for family in ("ret", "mom", "vol", "rsi", "xs_rank_ret") for window in range(1, 9)]
+    features = [
+        f"{family}_{window}" for family in ("ret", "mom", "vol", "rsi", "xs_rank_ret") for window in range(1, 9)
+    ]
     lags = [lag for lag in range(-5, 6) if lag]
     lead_lag = pl.DataFrame(
         [(f, lag, float(rng.normal(0, 12 if lag < 0 else 1.2))) for f in features for lag in lags],
@@ -174,7 +182,14 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
     )
     mean = np.sort(rng.uniform(0.01, 0.1, 15))
     importance = pl.DataFrame(
-        {"target": "relative", "model": "lightgbm", "feature": features[:15], "mean": mean, "lo": mean * 0.5, "hi": mean * 1.6}
+        {
+            "target": "relative",
+            "model": "lightgbm",
+            "feature": features[:15],
+            "mean": mean,
+            "lo": mean * 0.5,
+            "hi": mean * 1.6,
+        }
     )
     economics = pl.DataFrame(
         {
@@ -253,3 +268,9 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
 def contents() -> ReportContents:
     """Return the contents of a passing run."""
     return make_contents()
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., ReportContents]:
+    """Return the function that makes contents with fields replaced."""
+    return make_contents

@@ -1,0 +1,180 @@
+"""The page as text: whole, escaped, self-contained, every score beside its interval."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from conviction.reporting import METRICS, render_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and the text of each cell; fails on tags that are not closed in order."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.cells, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append([dict(attrs).get("class") or "", ""])
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and {"td", "th"} & set(self.open):
+            self.cells[-1][1] += data
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def page(contents):
+    return render_report(contents)
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    reader = read(page)
+    assert not {"script", "iframe", "object", "embed", "img", "audio", "video"} & set(reader.tags)
+    loading = [
+        (tag, name, value) for tag, name, value in reader.attributes if name in ("src", "href", "srcset", "action")
+    ]
+    assert loading == [("link", "href", "data:,")]
+    assert not [name for _, name, _ in reader.attributes if name.startswith("on")]
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_page_is_small(page):
+    assert 20_000 < len(page.encode()) < 500_000
+
+
+def test_the_verdict_stands_first_and_the_sections_in_their_order(page):
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        *("Leakage audit", "Data", "Scores", "Placebo", "Through time", "Symbol by symbol", "Calibration"),
+        *("Importance, fold by fold", "Money after costs", "Folds", "Lead and lag", "Provenance"),
+    ]
+    assert page.index("Above chance for relative only") < page.index("<h2>")
+
+
+def test_sections_without_data_are_left_out(make):
+    names = ("daily_auc", "lead_lag", "calibration", "importance", "economics", "placebo")
+    bare = render_report(make(**dict.fromkeys(names), symbols=()))
+    assert re.findall(r"<h2>(.*?)</h2>", bare) == ["Leakage audit", "Data", "Scores", "Folds", "Provenance"]
+
+
+def test_every_score_cell_holds_its_interval(contents, page):
+    cells = [text for kind, text in read(page).cells if kind == "num"]
+    with_interval = [
+        text for text in cells if re.fullmatch(r"-?\d+\.\d+ +\[-?\d+\.\d+, -?\d+\.\d+\](, t -?\d+\.\d)?", text)
+    ]
+    alone = [text for text in cells if text not in with_interval]
+    # The placebo table gives the band in a cell of its own, beside the observed value.
+    assert len(alone) == 2 * contents.placebo.height
+    assert len(with_interval) == contents.scores.height * len(contents.metrics) + 2 * contents.economics.height
+
+
+def test_every_score_of_the_table_is_on_the_page(contents, page):
+    for row in contents.scores.to_dicts():
+        assert f"{row['auc_daily']:.3f} <small>[{row['auc_daily_lo']:.3f}, {row['auc_daily_hi']:.3f}]" in page
+
+
+def test_an_undefined_metric_shows_its_reason_instead_of_a_number(make, contents):
+    undefined = [f"auc_daily{suffix}" for suffix in ("", "_lo", "_hi", "_t")]
+    scores = contents.scores.with_columns(
+        pl.when(pl.col("model") == "base_rate").then(None).otherwise(name).alias(name) for name in undefined
+    )
+    page = render_report(make(scores=scores, reasons={"auc_daily": "all scores of a session are equal"}))
+    cells = [text.strip() for kind, text in read(page).cells if kind == "num"]
+    assert cells.count("all scores of a session are equal") == 2
+
+
+def test_metrics_without_intervals_are_named_as_not_shown(contents, page):
+    assert "Not shown, because no interval was given: log loss, Brier skill." in page
+    assert f"{contents.scores['log_loss'][0]:.4f}" not in page
+
+
+def test_text_from_the_data_is_escaped(make):
+    page = render_report(make(failed=True, title='<b onload="x">&'))
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;b onload=" in page
+    read(page)
+
+
+def test_symbol_names_are_escaped_inside_figures(make, contents):
+    frame = contents.symbols[0].frame.with_columns(pl.lit("<x>").alias("symbol"))
+    scores = type(contents.symbols[0])(
+        target="direction", model="m", frame=frame, threshold=0.55, expected_over=0.0, expected_best=0.52
+    )
+    page = render_report(make(symbols=(scores,)))
+    assert "<x>" not in page
+    read(page)
+
+
+def test_a_failed_audit_shows_no_praise_in_the_verdict(make):
+    page = render_report(make(failed=True))
+    verdict = page[page.index('class="verdict') : page.index("</section>")]
+    assert "Do not use" in verdict
+    assert "beyond chance" not in verdict
+
+
+def test_luck_stands_beside_the_symbols(contents, page):
+    text = re.sub(r"\s+", " ", "".join(read(page).text))
+    best = contents.symbols[0].frame.sort("auc", descending=True).row(0, named=True)
+    assert f"The best is {best['symbol']} with {best['auc']:.3f}; the best of 20 symbols without skill is 0.526" in text
+
+
+def test_five_hundred_symbols_keep_the_page_small_and_count_what_is_hidden(make, contents):
+    frame = pl.concat([contents.symbols[0].frame] * 25).with_columns(
+        pl.format("S{}", pl.int_range(pl.len())).alias("symbol")
+    )
+    scores = type(contents.symbols[0])(
+        target="direction", model="m", frame=frame, threshold=0.55, expected_over=0.0, expected_best=0.54
+    )
+    page = render_report(make(symbols=(scores, scores)))
+    assert "465 others stand in the saved table" in page
+    assert len(page.encode()) < 500_000
+
+
+def test_the_omitted_features_are_grouped_by_reason(page):
+    assert "atr_14, stoch_k: no high and low" in page
+    assert "obv: no volume" in page
+
+
+def test_same_contents_same_text(contents, page):
+    assert render_report(contents) == page
+
+
+def test_every_metric_that_is_shown_has_a_name(contents):
+    assert set(contents.metrics) <= set(METRICS)
+
+
+def test_figures_name_no_colour_outside_the_palette(page):
+    body = page[page.index("<body>") :]
+    used = set(re.findall(r"#[0-9A-Fa-f]{6}", body))
+    assert used <= {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A"}
+    assert used
