@@ -1,1 +1,19 @@
-"""Room `ensembling`; see docs/architecture.md."""
+"""One score of many models: averages and stacks learnt forward in time, chosen only when they are better."""
+
+from __future__ import annotations
+
+from conviction.ensembling._combiners import COMBINERS, Combined, ridge_logistic
+from conviction.ensembling._ensemble import EnsembleResult, ensemble
+from conviction.ensembling._inputs import Inputs, gather
+from conviction.ensembling.parameters import EnsemblingParameters
+
+__all__ = [
+    "COMBINERS",
+    "Combined",
+    "EnsembleResult",
+    "EnsemblingParameters",
+    "Inputs",
+    "ensemble",
+    "gather",
+    "ridge_logistic",
+]
