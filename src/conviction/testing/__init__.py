@@ -3,6 +3,7 @@
 from conviction.testing import _leak_kinds_copies, _leak_kinds_future, _leak_kinds_labels  # noqa: F401 (they register)
 from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
 from conviction.testing._leaky_datasets import LEAK_KINDS, LeakKind, Patient, PlantedCase, can_plant, leak, plant_leak
+from conviction.testing._planted_panel import PlantedPanel, planted_panel
 from conviction.testing._synthetic_market import SyntheticMarket, is_synthetic, synthetic_market
 
 __all__ = [
@@ -12,11 +13,13 @@ __all__ = [
     "LeakKind",
     "Patient",
     "PlantedCase",
+    "PlantedPanel",
     "SyntheticMarket",
     "can_plant",
     "is_synthetic",
     "leak",
     "make_clean_dataset",
     "plant_leak",
+    "planted_panel",
     "synthetic_market",
 ]
