@@ -1,1 +1,15 @@
-"""Room `tuning`; see docs/architecture.md."""
+"""Nested tuning: each outer fold searches on its own training sessions; every trial goes on the ledger."""
+
+from conviction.tuning._objective import objective_value
+from conviction.tuning._tune import LEDGER_SCHEMA, TuningResult, empty_ledger, search_space, tune
+from conviction.tuning.parameters import TuningParameters
+
+__all__ = [
+    "LEDGER_SCHEMA",
+    "TuningParameters",
+    "TuningResult",
+    "empty_ledger",
+    "objective_value",
+    "search_space",
+    "tune",
+]

@@ -1,0 +1,151 @@
+"""One Optuna study: asked and told one trial at a time, resumable, the same sequence whenever it is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from conviction.models import SearchSpace
+from conviction.tuning._objective import Stage, score_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conviction.tuning.parameters import TuningParameters
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's announcements and its notes on experimental arguments out of the log, then put things back."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of plain data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def trial_seed(*parts: object) -> int:
+    """Return a seed that depends on all parts and on nothing else (not on the process's hash seed)."""
+    return int(digest([str(part) for part in parts])[:8], 16) % (2**31 - 1)
+
+
+def run_study(
+    *,
+    name: str,
+    storage: Any,
+    stages: list[Stage],
+    model: str,
+    base: Mapping[str, Any],
+    space: SearchSpace,
+    tuning: TuningParameters,
+    seed: int,
+    n_threads: int,
+    told: Callable[[dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """Bring a study to `tuning.n_trials` finished trials and return them in order.
+
+    Trials that a killed process left running are failed and asked again. The sampler is seeded anew for each trial
+    from the number of finished ones, so an interrupted study goes on exactly as it would have.
+    """
+    import optuna
+
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3) if tuning.pruning else optuna.pruners.NopPruner(),
+    )
+    states = optuna.trial.TrialState
+    for stale in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+        study.tell(stale.number, state=states.FAIL)
+    finished = (states.COMPLETE, states.PRUNED)
+    done = len(study.get_trials(deepcopy=False, states=finished))
+    for index in range(done, tuning.n_trials):
+        own_seed = trial_seed(seed, name, index)
+        study.sampler = _sampler(tuning, own_seed)
+        if index == 0:
+            _ask_for_the_configured_parameters(study, base, space)
+        started = time.perf_counter()
+        trial = study.ask()
+        params = {**base, **space.suggest(trial)}
+        trial.set_user_attr("index", index)
+        trial.set_user_attr("params", params)
+        values: list[float] = []
+        pruned = False
+        for step, stage in enumerate(
+            score_stages(stages, model=model, params=params, objective=tuning.objective, seed=seed, n_threads=n_threads)
+        ):
+            values.append(stage.value)
+            trial.report(sum(values) / len(values), step)
+            trial.set_user_attr("scores", values)
+            trial.set_user_attr("facts", dict(stage.facts))
+            trial.set_user_attr("predictions_sha", stage.predictions_sha)
+            pruned = tuning.pruning and step + 1 < len(stages) and trial.should_prune()
+            if pruned:
+                break
+        trial.set_user_attr("seconds", time.perf_counter() - started)
+        if pruned:
+            study.tell(trial, state=states.PRUNED)
+        else:
+            study.tell(trial, sum(values) / len(values))
+        told({"trial": index, "value": sum(values) / len(values), "params": params, "pruned": pruned})
+    ordered = sorted(study.get_trials(deepcopy=False, states=finished), key=lambda one: one.user_attrs["index"])[
+        : tuning.n_trials
+    ]
+    return [_record(one, complete=one.state == states.COMPLETE) for one in ordered]
+
+
+def _record(trial: Any, *, complete: bool) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    return {
+        "trial": attributes["index"],
+        "state": "complete" if complete else "pruned",
+        "value": sum(attributes["scores"]) / len(attributes["scores"]),
+        "scores": attributes["scores"],
+        "params": attributes["params"],
+        "facts": attributes["facts"],
+        "predictions_sha": attributes["predictions_sha"],
+        "seconds": attributes["seconds"],
+    }
+
+
+def _sampler(tuning: TuningParameters, seed: int) -> Any:
+    import optuna
+
+    if tuning.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=tuning.n_startup_trials)
+
+
+def _ask_for_the_configured_parameters(study: Any, base: Mapping[str, Any], space: SearchSpace) -> None:
+    """Enqueue the configured parameters, cut to the space's bounds, as the first trial."""
+    import optuna
+
+    waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+    if waiting:
+        return
+    first: dict[str, Any] = {}
+    for dimension in space:
+        value = base.get(dimension.name)
+        if dimension.kind == "categorical":
+            first[dimension.name] = value if value in dimension.choices else dimension.choices[0]
+        elif isinstance(value, int | float) and dimension.low is not None and dimension.high is not None:
+            inside = min(max(value, dimension.low), dimension.high)
+            first[dimension.name] = round(inside) if dimension.kind == "int" else float(inside)
+    study.enqueue_trial(first)

@@ -1,0 +1,251 @@
+"""Nested tuning: every outer fold chooses its own parameters on its own training sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from conviction.errors import TuningError
+from conviction.frames import check_columns, fingerprint
+from conviction.models import ModelParameters, SearchSpace, model_spec
+from conviction.observer import Observer, SilentObserver
+from conviction.oof import Audited, LabelledRows, check_plan_is_audited
+from conviction.tuning._objective import make_stages
+from conviction.tuning._study import digest, quiet_optuna, run_study
+
+if TYPE_CHECKING:
+    from conviction.folds import FoldPlan
+    from conviction.tuning.parameters import TuningParameters
+
+LEDGER_SCHEMA = {
+    "trial_key": pl.String,
+    "study": pl.String,
+    "panel_sha": pl.String,
+    "plan_sha": pl.String,
+    "target": pl.String,
+    "model": pl.String,
+    "fold": pl.Int32,
+    "trial": pl.Int32,
+    "state": pl.String,
+    "objective": pl.String,
+    "value": pl.Float64,
+    "scores": pl.String,
+    "params": pl.String,
+    "predictions_sha": pl.String,
+    "seed": pl.Int64,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TuningResult:
+    """What a nested search found.
+
+    Attributes
+    ----------
+    best : dict of int to dict
+        Outer fold -> parameters, ready for `out_of_fold(params=...)`.
+    trials : polars.DataFrame
+        One row a trial of this call: `fold`, `trial`, `state`, `value`, `seconds`, `params` and `facts` as JSON.
+    ledger : polars.DataFrame
+        The ledger that was given, with the trials it did not have yet; keyed by `trial_key`, no clock in it.
+    """
+
+    best: dict[int, dict[str, Any]]
+    trials: pl.DataFrame
+    ledger: pl.DataFrame
+
+
+def empty_ledger() -> pl.DataFrame:
+    """Return a ledger without trials.
+
+    Examples
+    --------
+    >>> empty_ledger().height
+    0
+    """
+    return pl.DataFrame(schema=LEDGER_SCHEMA)
+
+
+def tune(
+    audited: Audited,
+    plan: FoldPlan,
+    *,
+    target: str,
+    model: str,
+    tuning: TuningParameters,
+    seed: int,
+    params: Mapping[str, Any] | ModelParameters | None = None,
+    folds: Sequence[int] | None = None,
+    storage: Any = None,
+    ledger: pl.DataFrame | None = None,
+    observer: Observer | None = None,
+    n_jobs: int = 1,
+    n_threads: int = 1,
+) -> TuningResult:
+    """Search the parameters of a model for each outer fold, on that fold's `train` and `inner` sessions only.
+
+    A trial is fitted on the training sessions, watches the first half of the inner block for early stopping, and is
+    scored on the second half, which neither has seen; labels are purged between the parts. The scored test block of
+    the outer fold plays no part in the choice.
+
+    Parameters
+    ----------
+    audited : AuditedPanel
+        What passed the leakage audit.
+    plan : FoldPlan
+        The plan that was audited with it.
+    target : str
+        Label column.
+    model : str
+        Name in `MODELS`; it must have a search space.
+    tuning : TuningParameters
+        Trials, objective, sampler, narrowed ranges.
+    seed : int
+        Same inputs and seed: the same trials in the same order, interrupted or not, whatever `n_jobs`.
+    params : mapping or ModelParameters, optional
+        Configured parameters: the first trial, and the value of everything that is not searched.
+    folds : sequence of int, optional
+        Folds to tune; the plan's outer folds without it. `HOLDOUT_FOLD` may be among them: its own training
+        sessions are used, never the hold-out.
+    storage : optuna.storages.BaseStorage or str, optional
+        Where trials are kept; in memory without it. A study found there is resumed.
+    ledger : polars.DataFrame, optional
+        Trials scored before, on this or other data.
+    observer : Observer, optional
+        Told of every finished trial.
+    n_jobs : int
+        Folds searched at the same time, in threads. Inside a fold trials run one after the other.
+    n_threads : int
+        Threads inside each fit.
+
+    Returns
+    -------
+    TuningResult
+
+    Raises
+    ------
+    TuningError
+        For a model without a search space, an impossible or unknown range, a fold too short to score trials, or an
+        objective that is not defined.
+    ModelError, ParameterError, CertificateError
+        As for `out_of_fold`.
+    """
+    from joblib import Parallel, delayed
+
+    check_plan_is_audited(audited, plan)
+    known = empty_ledger() if ledger is None else ledger
+    check_columns(known, list(LEDGER_SCHEMA), name="ledger")
+    spec = model_spec(model)
+    space = search_space(model, tuning)
+    base = spec.parse(params).model_dump(mode="json", by_alias=True)
+    rows = LabelledRows(audited, target=target)
+    certificate = getattr(audited, "certificate", None)
+    identity = {
+        "panel_sha": fingerprint(audited.frame) if certificate is None else certificate.frame_sha,
+        "plan_sha": plan.hash,
+        "target": target,
+        "model": model,
+    }
+    chosen = tuple(plan.folds if folds is None else folds)
+    watcher = observer or SilentObserver()
+    task = f"tuning {model} on {target}"
+    watcher.start(task, len(chosen) * tuning.n_trials)
+
+    def search(fold: int) -> list[dict[str, Any]]:
+        stages = make_stages(rows, plan, fold, model=model, inner_folds=tuning.inner_folds)
+        study = digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, tuning.sampler, seed])
+
+        def told(trial: dict[str, Any]) -> None:
+            watcher.advance(task, note=f"fold {fold}: {trial['value']:.4f}")
+            watcher.record({"kind": "trial", "fold": fold, "target": target, "model": model, **trial})
+
+        found = run_study(
+            name=study, storage=storage, stages=stages, model=model, base=base, space=space, tuning=tuning,
+            seed=seed, n_threads=n_threads, told=told,
+        )  # fmt: skip
+        return [{**trial, "study": study, "fold": fold, "seed": seed} for trial in found]
+
+    with quiet_optuna():
+        found = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(search)(fold) for fold in chosen)
+    watcher.finish(task)
+    flat = [trial for fold_trials in found for trial in fold_trials]
+    return TuningResult(
+        best={fold: _best(fold_trials) for fold, fold_trials in zip(chosen, found, strict=True)},
+        trials=_trials_frame(flat),
+        ledger=_extended(known, flat, identity, objective=tuning.objective),
+    )
+
+
+def search_space(model: str, tuning: TuningParameters) -> SearchSpace:
+    """Return the model's search space as narrowed by the tuning parameters.
+
+    Raises
+    ------
+    TuningError
+        If the model has none, or a range is unknown or impossible.
+    """
+    spec = model_spec(model)
+    for name in tuning.search:
+        model_spec(name)
+    space = spec.search_space.narrowed(tuning.search.get(model, {}))
+    if not len(space):
+        raise TuningError(
+            what=f"the model {model!r} has nothing to tune",
+            got="an empty search space",
+            allowed="a model with Capabilities.tunable",
+            fix="leave it out of the tuned models; out_of_fold fits it as it is",
+        )
+    return space
+
+
+def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    # max keeps the first of equals, so ties go to the earlier trial.
+    return dict(max(complete, key=lambda trial: trial["value"])["params"])
+
+
+def _trials_frame(trials: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {
+                "fold": trial["fold"],
+                "trial": trial["trial"],
+                "state": trial["state"],
+                "value": trial["value"],
+                "seconds": trial["seconds"],
+                "params": json.dumps(trial["params"], sort_keys=True),
+                "facts": json.dumps(trial["facts"], sort_keys=True),
+            }
+            for trial in trials
+        ],
+        schema_overrides={"fold": pl.Int32, "trial": pl.Int32},
+    ).sort("fold", "trial")
+
+
+def _extended(
+    known: pl.DataFrame, trials: list[dict[str, Any]], identity: Mapping[str, str], *, objective: str
+) -> pl.DataFrame:
+    rows = [
+        {
+            **identity,
+            "trial_key": digest([identity, trial["fold"], trial["params"], trial["scores"], objective, trial["seed"]]),
+            "study": trial["study"],
+            "fold": trial["fold"],
+            "trial": trial["trial"],
+            "state": trial["state"],
+            "objective": objective,
+            "value": trial["value"],
+            "scores": json.dumps(trial["scores"]),
+            "params": json.dumps(trial["params"], sort_keys=True),
+            "predictions_sha": trial["predictions_sha"],
+            "seed": trial["seed"],
+        }
+        for trial in trials
+    ]
+    new = pl.DataFrame(rows, schema=LEDGER_SCHEMA)
+    whole = pl.concat([known.select(list(LEDGER_SCHEMA)), new])
+    return whole.unique(subset="trial_key", keep="first", maintain_order=True)

@@ -1,0 +1,47 @@
+"""Typed parameters of the tuner."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ObjectiveName = Literal["auc_daily", "auc_pooled"]
+
+
+class TuningParameters(BaseModel):
+    """How each outer fold searches for its model parameters.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials a fold; the first is always the model's own parameters as configured.
+    objective : {"auc_daily", "auc_pooled"}
+        What a trial is scored by on sessions that its model has not seen: the mean of the cross-sectional AUC of each
+        session, or the AUC over all rows (the only one that is defined for a single symbol).
+    sampler : {"tpe", "random"}
+    n_startup_trials : int
+        Random trials before TPE begins to model.
+    inner_folds : int
+        Forward blocks at the end of a fold's training sessions on which a trial is scored, one after the other. With
+        1 it is the plan's inner block.
+    pruning : bool
+        Stop a trial whose first blocks are worse than the median of earlier trials; needs `inner_folds` > 1.
+    search : dict
+        Model name -> dimension -> fields (`low`, `high`, `log`, `choices`) that replace those of the model's table.
+
+    Examples
+    --------
+    >>> TuningParameters(n_trials=4, search={"xgboost": {"max_depth": {"high": 6}}}).objective
+    'auc_daily'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_trials: int = Field(default=5, ge=1)
+    objective: ObjectiveName = "auc_daily"
+    sampler: Literal["tpe", "random"] = "tpe"
+    n_startup_trials: int = Field(default=5, ge=1)
+    inner_folds: int = Field(default=1, ge=1)
+    pruning: bool = False
+    search: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
