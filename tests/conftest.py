@@ -33,3 +33,33 @@ def embedded_bars() -> pl.DataFrame:
         .select("symbol", "session", "close")
         .sort("symbol", "session")
     )
+
+
+@pytest.fixture(scope="session")
+def project_dir() -> Path:
+    """Return the project's folder."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def _s3_server():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(_s3_server, request):
+    """Return the URI of a fresh bucket on a local S3 server and the credentials that Kedro would hand to a dataset."""
+    import hashlib
+
+    import boto3
+
+    name = "b" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    arguments = {"endpoint_url": _s3_server, "region_name": "us-east-1"}
+    boto3.client("s3", aws_access_key_id="test", aws_secret_access_key="test", **arguments).create_bucket(Bucket=name)
+    return f"s3://{name}", {"key": "test", "secret": "test", "client_kwargs": arguments}

@@ -50,6 +50,6 @@ class _PyfuncModel:
 
 
 def _load_pyfunc(path: str) -> _PyfuncModel:
-    from conviction.models import load_model
+    from conviction.models import FittedModel
 
-    return _PyfuncModel(load_model(Path(path)))
+    return _PyfuncModel(FittedModel.load(Path(path)))

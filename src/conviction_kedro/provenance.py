@@ -27,6 +27,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reporting": ("reporting", "evaluation", "portfolio"),
     "holdout": ("oof", "models", "ensembling", "evaluation"),
 }
+# Parameters that change how fast something is made, never what is made.
+HOW_NOT_WHAT = ("params:n_jobs",)
 _LIBRARIES = ("kedro", "mlflow", "polars", "numpy", "scikit-learn", "lightgbm", "xgboost-cpu", "optuna", "skfolio", "arch", "ta-lib", "numba")
 
 
@@ -122,8 +124,9 @@ def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping
     keys = dict(raw)
     for node in pipeline.nodes:
         rooms = {room for tag in node.tags for room in ROOMS.get(tag, ())}
-        values = {name: parameters.get(name) for name in node.inputs if name.startswith(("params:", "parameters"))}
-        upstream = {name: keys.get(name) for name in node.inputs if not name.startswith(("params:", "parameters"))}
+        given = [name for name in node.inputs if name.startswith(("params:", "parameters"))]
+        values = {name: parameters.get(name) for name in given if name not in HOW_NOT_WHAT}
+        upstream = {name: keys.get(name) for name in node.inputs if name not in given}
         if None in upstream.values():
             continue
         for output in node.outputs:

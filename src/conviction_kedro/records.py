@@ -59,7 +59,7 @@ def of_models(timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials:
     Parameters
     ----------
     timings : polars.DataFrame
-        `target`, `model`, `fold`, `fit_seconds`, `predict_seconds`.
+        `target`, `model`, `fold`, `seconds_fit`, `seconds_predict`.
     best_parameters : mapping
         `target/model` -> fold -> parameters.
     trials : polars.DataFrame
@@ -70,7 +70,7 @@ def of_models(timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials:
     for (target, model), part in timings.group_by("target", "model", maintain_order=True):
         chosen = best_parameters.get(f"{target}/{model}", {})
         params = {f"fold_{fold}.{name}": value for fold, values in chosen.items() for name, value in values.items()}
-        metrics = {"fit_seconds": part["fit_seconds"].sum(), "trials": counts.get((target, model), 0), "folds": part.height}
+        metrics = {"seconds_fit": part["seconds_fit"].sum(), "trials": counts.get((target, model), 0), "folds": part.height}
         rows.append(
             _record(f"{target}/{model}", name=f"{target} | {model}", params=params, metrics=metrics, tags={"target": target, "model": model})
         )

@@ -1,5 +1,6 @@
 """Out-of-fold predictions: fit per fold, predict only sessions that the model has not seen."""
 
+from conviction.oof._all import Fits, ParametersByFold, fit_for_holdout, fit_out_of_fold
 from conviction.oof._fit import OOF_KEY, OOF_SCHEMA, OofResult, fold_blocks, holdout_predictions, out_of_fold
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 
@@ -7,9 +8,13 @@ __all__ = [
     "OOF_KEY",
     "OOF_SCHEMA",
     "Audited",
+    "Fits",
     "LabelledRows",
     "OofResult",
+    "ParametersByFold",
     "check_plan_is_audited",
+    "fit_for_holdout",
+    "fit_out_of_fold",
     "fold_blocks",
     "holdout_predictions",
     "out_of_fold",

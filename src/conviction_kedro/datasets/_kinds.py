@@ -274,13 +274,13 @@ class ModelsSnapshot(Snapshot[dict[str, Any]]):
 
     def decode(self, content: bytes) -> dict[str, Any]:
         """Rebuild every model from its folder."""
-        from conviction.models import load_model
+        from conviction.models import FittedModel
 
         with tempfile.TemporaryDirectory() as folder:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 archive.extractall(folder)
             homes = sorted(path.parent for path in Path(folder).rglob("model.json"))
-            return {str(home.relative_to(folder)): load_model(home) for home in homes}
+            return {str(home.relative_to(folder)): FittedModel.load(home) for home in homes}
 
     def facts(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return what the archive holds."""

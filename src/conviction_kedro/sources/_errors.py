@@ -16,6 +16,9 @@ from conviction.errors import ConvictionError
 class SourceError(ConvictionError):
     """A vendor or a place gave nothing usable."""
 
+    status: int | None = None
+    """HTTP status of a refusal, or None."""
+
 
 class RetryableError(SourceError):
     """The same request may work later: a busy vendor, a cut connection, a page that cannot be decoded."""

@@ -30,7 +30,6 @@ def predict_holdout(
     modeling: ModelingParameters,
     ensembling: EnsemblingParameters,
     seed: int,
-    n_jobs: int,
 ) -> pl.DataFrame:
     """Fit on all sessions before the hold-out, predict it, and combine as the out-of-fold predictions chose."""
     records.require_opening(holdout_openings, audited_panel, fold_plan)
@@ -41,7 +40,6 @@ def predict_holdout(
         models=(*modeling.baselines, *modeling.models),
         params=best_parameters,
         seed=seed,
-        n_jobs=n_jobs,
         observer=runtime.current().observer,
     ).predictions
     inputs = pl.col("model").is_in(modeling.models)

@@ -24,7 +24,6 @@ def create_pipeline() -> Pipeline:
                     "params:modeling",
                     "params:ensembling",
                     "params:seed",
-                    "params:n_jobs",
                 ],
                 "holdout_oof",
                 name="predict_holdout",

@@ -1,0 +1,76 @@
+"""The run store on a real MLflow SQLite store: nesting, upserts, failures, no number without a name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from conviction_kedro.tracking import NOTE_TAG, PARENT_TAG, open_client, open_store
+
+CONFIG = {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiments": {"holdout": "holdout"}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def client(root):
+    return open_client(CONFIG, root)
+
+
+@pytest.fixture
+def store(root):
+    store = open_store(CONFIG, root, pipeline="modeling")
+    store.start(name="modeling | embedded all | quick", tags={"commit": "abc"}, params={f"p.{i}": str(i) for i in range(130)})
+    return store
+
+
+def record(key, **metrics):
+    tags = {"target": key.split("/")[0], "model": key.split("/")[1], "split": "oof"}
+    return {
+        "record_key": key,
+        "parent_key": None,
+        "name": key,
+        "params": json.dumps({"depth": 3}),
+        "metrics": json.dumps(metrics),
+        "tags": json.dumps(tags),
+    }
+
+
+def test_every_parameter_is_logged_however_many(store, client):
+    assert len(client.get_run(store.run_id).data.params) == 130
+
+
+def test_children_are_nested_and_completed_by_a_second_record(store, client):
+    store.upsert_children([record("relative/lightgbm", fit_seconds=1.5)])
+    store.upsert_children([record("relative/lightgbm", auc_pooled=0.51, auc_pooled_lo=0.5, auc_pooled_hi=0.52)])
+    experiment = client.get_run(store.run_id).info.experiment_id
+    children = client.search_runs([experiment], filter_string=f"tags.`{PARENT_TAG}` = '{store.run_id}'")
+    assert len(children) == 1
+    data = children[0].data
+    assert data.metrics == {"fit_seconds": 1.5, "auc_pooled": 0.51, "auc_pooled_lo": 0.5, "auc_pooled_hi": 0.52}
+    assert (data.tags["target"], data.tags["model"], data.params["depth"]) == ("relative", "lightgbm", "3")
+
+
+def test_a_failed_run_says_why(store, client):
+    store.fail(reason="AuditFailedError: target_1d", trace="Traceback ...")
+    run = client.get_run(store.run_id)
+    assert run.info.status == "FAILED"
+    assert "target_1d" in run.data.tags["error"]
+    assert [item.path for item in client.list_artifacts(store.run_id)] == ["error.txt"]
+
+
+def test_the_description_shows_intervals(store, client):
+    row = {"target": "relative", "model": "ensemble", "verdict": "skill", "auc_pooled": 0.51, "auc_pooled_lo": 0.5, "auc_pooled_hi": 0.52}
+    store.describe([row], {"source": "embedded", "universe": "all", "commit": "abcdef"})
+    note = client.get_run(store.run_id).data.tags[NOTE_TAG]
+    assert "0.5100 [0.5000, 0.5200]" in note
+    assert "undefined" in note
+
+
+def test_experiments_by_purpose(root, client):
+    open_store(CONFIG, root, pipeline="holdout")
+    assert {item.name for item in client.search_experiments()} >= {"research", "holdout"}
