@@ -13,6 +13,7 @@ from conviction.features._rows import Floats, Rows, divide
 
 Narrow = NDArray[np.float32]
 Columns = dict[tuple[str, int], Narrow]
+Moments = tuple[Floats, Floats]
 Ladder = tuple[NDArray[np.int64], int, dict[int, int]]
 
 BAR = ("open", "high", "low", "close")
@@ -175,26 +176,23 @@ def _order(rows: Rows, windows: tuple[int, ...]) -> Columns:
 
 def _correlations(rows: Rows, windows: tuple[int, ...]) -> Columns:
     logs = np.log1p(rows["volume"])
-    return _correlate(rows, windows, "CORR", 1, _close_moments(rows, windows), _moments(rows, windows, logs))
+    pair = _close_moments(rows, windows), _moments(rows, windows, logs)
+    return _correlate(rows, windows, pair, stem="CORR", first=1)
 
 
 def _change_correlations(rows: Rows, windows: tuple[int, ...]) -> Columns:
     logs = np.log1p(_ratio(rows, "volume"))
-    returns = _moments(rows, windows, _ratio(rows, "close"))
-    return _correlate(rows, windows, "CORD", 0, returns, _moments(rows, windows, logs))
+    pair = _moments(rows, windows, _ratio(rows, "close")), _moments(rows, windows, logs)
+    return _correlate(rows, windows, pair, stem="CORD", first=0)
 
 
 def _correlate(
-    rows: Rows,
-    windows: tuple[int, ...],
-    stem: str,
-    first: int,
-    x: tuple[Floats, Floats],
-    y: tuple[Floats, Floats],
+    rows: Rows, windows: tuple[int, ...], pair: tuple[Moments, Moments], *, stem: str, first: int
 ) -> Columns:
     from conviction.features import _kernels
 
     steps, _, slot_of = _ladder(rows, windows)
+    x, y = pair
     product = _slots(rows, windows, x[1][0] + y[1][0])
     _kernels.fold_products(steps, x[0], y[0], product)
     found: Columns = {}

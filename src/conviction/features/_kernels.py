@@ -10,6 +10,7 @@ cancellation and is exactly zero for a constant window.
 A step is a row ``(target, newer, newer_rows, older, older_rows)`` of an int64 array; see `ladder`.
 """
 
+# ruff: noqa: PLR0917 (compiled functions take no keywords)
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -127,7 +128,7 @@ def fold_largest(steps: Ints, largest: Floats, lag: Floats) -> None:
         lt, la, lb = lag[steps[i, 0]], lag[steps[i, 1]], lag[steps[i, 3]]
         for t in range(reach, rows):
             new, old = ma[t], mb[t - reach]
-            keep = (new > old) | (new != new)
+            keep = (new > old) | np.isnan(new)
             lt[t] = la[t] if keep else lb[t - reach] + reach
             mt[t] = new if keep else old
 
@@ -152,7 +153,7 @@ def ordered_windows(
             low[t] = np.nan
             high[t] = np.nan
             rank[t] = np.nan
-            if value != value:
+            if np.isnan(value):
                 size = 0
                 continue
             if size < window:

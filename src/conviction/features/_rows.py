@@ -166,6 +166,14 @@ class Rows:
         variance = np.maximum(square - total * total / window, 0.0) / (window - 1)
         return self.warm(np.sqrt(variance), window - 1)
 
+    def percentile(self, values: Floats, window: int) -> Floats:
+        """Return the share of the window's earlier rows below the newest value, ties half; in [0, 1]."""
+        below = values - values
+        for lag in range(1, min(window, self.height)):
+            new, old = values[lag:], values[: self.height - lag]
+            below[lag:] += (old < new) + 0.5 * (old == new) + (old - old)
+        return self.warm(below / (window - 1), window - 1)
+
     # -- TA-Lib ------------------------------------------------------------------------------------------------------
 
     def runs(self, inputs: tuple[Floats, ...]) -> list[tuple[int, int]]:

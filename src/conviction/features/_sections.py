@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from conviction.features._rows import Floats, Rows, divide
 
+Codes = NDArray[np.int64]
+
 
 def rank(rows: Rows, values: Floats) -> Floats:
     """Return the rank among the session's members as (average rank - 1) / (members - 1), NaN for a lone member.
@@ -49,26 +51,33 @@ def rank(rows: Rows, values: Floats) -> Floats:
     return out
 
 
-def mean(rows: Rows, values: Floats) -> Floats:
-    """Return the session's mean, the same for each counted member; NaN for the others."""
-    counted = _counted(rows, values)
-    codes, size = _sizes(rows, counted)
+def mean(rows: Rows, values: Floats, groups: Codes | None = None) -> Floats:
+    """Return the mean of the session's members (or of each of its groups), the same for each; NaN for the others.
+
+    Parameters
+    ----------
+    rows : Rows
+        Whole sessions.
+    values : ndarray of float64, shape (height,)
+        NaN values and rows outside the universe are not counted.
+    groups : ndarray of int64, shape (height,), optional
+        Codes that never join two sessions; below 0 for rows without a group. By default a session is one group.
+    """
+    counted, codes, size = _counted_groups(rows, values, groups)
     total: Floats = np.bincount(codes[counted], weights=values[counted], minlength=size.size).astype(np.float64)
     return np.where(counted, divide(total, size)[codes], np.nan)
 
 
-def demean(rows: Rows, values: Floats) -> Floats:
-    """Return the values minus the mean of the session's members; NaN outside the universe."""
-    return values - mean(rows, values)
+def demean(rows: Rows, values: Floats, groups: Codes | None = None) -> Floats:
+    """Return the values minus the mean of the session's members (or of their group); NaN outside the universe."""
+    return values - mean(rows, values, groups)
 
 
 def deviation(rows: Rows, values: Floats) -> Floats:
     """Return the session's standard deviation (divisor members - 1), the same for each counted member."""
-    counted = _counted(rows, values)
-    codes, size = _sizes(rows, counted)
-    squares: Floats = np.bincount(
-        codes[counted], weights=demean(rows, values)[counted] ** 2, minlength=size.size
-    ).astype(np.float64)
+    counted, codes, size = _counted_groups(rows, values, None)
+    centred = demean(rows, values)[counted]
+    squares: Floats = np.bincount(codes[counted], weights=centred * centred, minlength=size.size).astype(np.float64)
     return np.where(counted, np.sqrt(divide(squares, np.maximum(size - 1.0, 0.0)))[codes], np.nan)
 
 
@@ -77,12 +86,21 @@ def standardise(rows: Rows, values: Floats) -> Floats:
     return divide(demean(rows, values), deviation(rows, values))
 
 
+def residual(rows: Rows, values: Floats, regressor: Floats) -> Floats:
+    """Return what the session's least-squares line of `values` on `regressor` leaves; NaN where either is missing."""
+    both = np.isfinite(regressor) & np.isfinite(values)
+    y = demean(rows, np.where(both, values, np.nan))
+    x = demean(rows, np.where(both, regressor, np.nan))
+    return y - divide(mean(rows, x * y), mean(rows, x * x)) * x
+
+
 def _counted(rows: Rows, values: Floats) -> NDArray[np.bool_]:
     found: NDArray[np.bool_] = rows.members() & np.isfinite(values)
     return found
 
 
-def _sizes(rows: Rows, counted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
-    codes = rows.session_codes()
+def _counted_groups(rows: Rows, values: Floats, groups: Codes | None) -> tuple[NDArray[np.bool_], Codes, Floats]:
+    codes = rows.session_codes() if groups is None else groups
+    counted = _counted(rows, values) & (codes >= 0)
     size: Floats = np.bincount(codes[counted], minlength=codes.max(initial=-1) + 1).astype(np.float64)
-    return codes, size
+    return counted, codes, size

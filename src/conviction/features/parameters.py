@@ -7,12 +7,20 @@ from pydantic import BaseModel, ConfigDict
 from conviction.features.families.alpha158 import Alpha158Parameters
 from conviction.features.families.averages import AveragesParameters
 from conviction.features.families.calendar import CalendarParameters
+from conviction.features.families.cross_asset import CrossAssetParameters
 from conviction.features.families.cross_section import CrossSectionParameters
+from conviction.features.families.events import EventsParameters
+from conviction.features.families.macro import MacroParameters
 from conviction.features.families.market_relative import MarketRelativeParameters
 from conviction.features.families.momentum import MomentumParameters
+from conviction.features.families.news import NewsParameters
+from conviction.features.families.options import OptionsParameters
 from conviction.features.families.oscillators import OscillatorsParameters
 from conviction.features.families.ranges import RangesParameters
 from conviction.features.families.returns import ReturnsParameters
+from conviction.features.families.sector import SectorParameters
+from conviction.features.families.technical import TechnicalParameters
+from conviction.features.families.vix import VixParameters
 from conviction.features.families.volatility import VolatilityParameters
 from conviction.features.families.volume import VolumeParameters
 
@@ -31,7 +39,8 @@ class FeatureParameters(BaseModel):
         Further features by name.
     exclude : tuple of str
         Features of the sets to leave out.
-    returns, momentum, volatility, averages, oscillators, ranges, volume, market_relative, cross_section, calendar, alpha158
+    returns, momentum, volatility, averages, oscillators, ranges, volume, technical, market_relative, cross_asset,
+    cross_section, sector, vix, macro, options, news, events, calendar, alpha158
         Windows and other parameters of each family.
 
     Examples
@@ -54,5 +63,13 @@ class FeatureParameters(BaseModel):
     volume: VolumeParameters = VolumeParameters()
     market_relative: MarketRelativeParameters = MarketRelativeParameters()
     cross_section: CrossSectionParameters = CrossSectionParameters()
+    cross_asset: CrossAssetParameters = CrossAssetParameters()
+    events: EventsParameters = EventsParameters()
+    macro: MacroParameters = MacroParameters()
+    news: NewsParameters = NewsParameters()
+    options: OptionsParameters = OptionsParameters()
+    technical: TechnicalParameters = TechnicalParameters()
+    sector: SectorParameters = SectorParameters()
+    vix: VixParameters = VixParameters()
     calendar: CalendarParameters = CalendarParameters()
     alpha158: Alpha158Parameters = Alpha158Parameters()

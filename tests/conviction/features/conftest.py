@@ -19,6 +19,10 @@ def make_panel(symbols: int = 5, sessions: int = 420, *, seed: int = 7, gaps: bo
     ]
     market = 3000.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, sessions)))
     vix = 15.0 * np.exp(np.cumsum(rng.normal(0.0, 0.05, sessions)) * 0.2)
+    others = {
+        name: 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, sessions)))
+        for name in ("qqq_close", "tlt_close", "macro_dgs10", "macro_t10y2y", "macro_unrate", "macro_cpiaucsl")
+    }
     frames = []
     for number in range(symbols):
         scale = np.exp(np.cumsum(rng.normal(0.0, 0.1, sessions)) * 0.3)
@@ -39,12 +43,33 @@ def make_panel(symbols: int = 5, sessions: int = 420, *, seed: int = 7, gaps: bo
                 "in_universe": rng.random(sessions) < 0.95 if gaps else [True] * sessions,
             }
         )
+        frame = frame.with_columns(**{k: pl.Series(v) for k, v in others.items()}, **_company(number, days, rng))
         if gaps:
             keep = rng.random(sessions) < 0.98
             keep[: 30 * (number % 2)] = False
             frame = frame.filter(pl.Series(keep))
         frames.append(frame)
     return pl.concat(frames).sort("symbol", "session")
+
+
+def _company(number: int, days: list[date], rng: np.random.Generator) -> dict[str, pl.Series]:
+    """Return what only some sources give: sector, options, news, events."""
+    size = len(days)
+    count = rng.poisson(1.5, size).astype(float)
+    events = days[number::63]
+    following = [next((e for e in events if e >= day), None) for day in days]
+    previous = [max((e for e in events if e <= day), default=None) for day in days]
+    return {
+        "sector": pl.Series([("energy", "tech")[number % 2] if number < 4 else None] * size, dtype=pl.String),
+        "iv_30d": pl.Series(0.2 * np.exp(np.cumsum(rng.normal(0.0, 0.03, size)) * 0.5)),
+        "iv_60d": pl.Series(0.22 * np.exp(np.cumsum(rng.normal(0.0, 0.02, size)) * 0.5)),
+        "put_call_ratio": pl.Series(rng.uniform(0.5, 1.5, size)),
+        "news_count": pl.Series(count),
+        "news_score": pl.Series(np.where(count > 0, rng.uniform(-1.0, 1.0, size), np.nan), nan_to_null=True),
+        "news_source": pl.Series([("wire", "blog")[n % 2] if c else None for n, c in enumerate(count)]),
+        "event_next": pl.Series(following, dtype=pl.Date),
+        "event_last": pl.Series(previous, dtype=pl.Date),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,8 @@ def built(changed_from: int, changed_to: int, kind: str) -> pl.DataFrame:
     rng = np.random.default_rng(3)
     for column in numbers:
         noise = np.exp(np.abs(rng.normal(0.0, 0.2, frame.height)) + 0.05)
-        factor = pl.Series({"up": noise, "down": 1.0 / noise, "same": np.ones(frame.height)}[kind])
+        wild = np.exp(rng.normal(0.0, 3.0, frame.height))
+        factor = pl.Series({"up": noise, "down": 1.0 / noise, "wild": wild, "same": np.ones(frame.height)}[kind])
         frame = frame.with_columns(pl.when(hit).then(pl.col(column) * factor).otherwise(pl.col(column)).alias(column))
     # Bars stay bars.
     prices = ("open", "high", "low", "close")
@@ -54,10 +55,12 @@ def differs(name: str, left: pl.DataFrame, right: pl.DataFrame, rows: np.ndarray
 
 
 PLAIN = (0, 0, "same")
+KINDS = ("up", "down", "wild")
 
 
 # What reads the calendar alone has no row to move; tests/conviction/features/test_features_values.py checks its values.
-BOUNDED = [n for n, d in DEFINITIONS.items() if d.feature.lookback is not None and d.feature.inputs != ("session",)]
+DATES = {"session", "event_next", "event_last"}
+BOUNDED = [n for n, d in DEFINITIONS.items() if d.feature.lookback is not None and not set(d.feature.inputs) <= DATES]
 
 
 @pytest.mark.parametrize("name", BOUNDED)
@@ -68,17 +71,17 @@ def test_declared_lookback_is_the_measured_one(name):
     base = built(*PLAIN)
     after = np.arange(row + feature.lookback + 1, SESSIONS)
     at = np.array([row + feature.lookback])
-    moved = [built(row, row + 1, kind) for kind in ("up", "down")]
+    moved = [built(row, row + 1, kind) for kind in KINDS]
     assert any(differs(name, base, m, at) for m in moved), f"{name} does not read the row {feature.lookback} earlier"
     assert not any(differs(name, base, m, after) for m in moved), f"{name} reads further back than it declares"
-    assert not any(differs(name, base, built(0, row + 1, kind), after) for kind in ("up", "down"))
+    assert not any(differs(name, base, built(0, row + 1, kind), after) for kind in KINDS)
 
 
 @pytest.mark.parametrize("name", [n for n, d in DEFINITIONS.items() if d.feature.lookback is None])
 def test_endless_features_remember_far_back(name):
     row = SESSIONS - PROBES - 1 - 40
     rows = np.arange(row + 40, SESSIONS)
-    assert any(differs(name, built(*PLAIN), built(row, row + 1, kind), rows) for kind in ("up", "down"))
+    assert any(differs(name, built(*PLAIN), built(row, row + 1, kind), rows) for kind in KINDS)
 
 
 @pytest.mark.parametrize("name", list(DEFINITIONS))

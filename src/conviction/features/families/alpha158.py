@@ -7,9 +7,7 @@ null (Qlib divides by 1e-12).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from conviction.features._alpha158 import BAR, GROUPS, Group, kbar, lagged_close, price_ratio
+from conviction.features._alpha158 import BAR, GROUPS, Group, Narrow, kbar, lagged_close, price_ratio
 from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula
 from conviction.features._rows import Rows
 from conviction.features._windows import LongWindows
@@ -64,11 +62,9 @@ def _make(name: str, inputs: tuple[str, ...], lookback: int, text: str, formula:
 
 
 def _of_group(group: Group, windows: tuple[int, ...], stem: str, window: int) -> Formula:
-    compute: Callable[[Rows, tuple[int, ...]], object] = group.compute
-
-    def formula(rows: Rows):  # type: ignore[no-untyped-def]
-        columns = rows.remember(("alpha158", group.name, windows), lambda: compute(rows, windows))
-        return columns[stem, window]  # type: ignore[index]
+    def formula(rows: Rows) -> Narrow:
+        columns = rows.remember(("alpha158", group.name, windows), lambda: group.compute(rows, windows))
+        return columns[stem, window]
 
     return formula
 

@@ -8,9 +8,12 @@ import numpy as np
 
 from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula
 from conviction.features._rows import Floats, Rows
-from conviction.features._sections import demean, deviation, mean, rank, standardise
-from conviction.features._windows import LongWindows, Windows
+from conviction.features._sections import demean, deviation, mean, rank, residual, standardise
+from conviction.features._windows import Lags, LongWindows, Window, Windows
 from conviction.features.families.volatility import volatility
+
+#: Window of the volatility that stands for risk in the sector-free residuals.
+RISK_WINDOW = 60
 
 
 class CrossSectionParameters(FamilyParameters):
@@ -26,12 +29,21 @@ class CrossSectionParameters(FamilyParameters):
         Windows of `xs_z_ret_{w}d`.
     volatility_windows : tuple of int
         Windows of `xs_rank_vol_{w}`.
+    residual_windows : tuple of int
+        Windows of `xs_resid_ret_{w}d`, which needs no sectors.
+    volume_window : int
+        Window of `xs_rank_dollar_volume_{w}`.
+    lagged_mean : tuple of int
+        Lags of the session's mean return: other stocks' moves lead some.
     """
 
     rank_windows: Windows = (1, 5, 20, 60)
     demeaned_windows: Windows = (1, 5)
     scored_windows: Windows = (5, 20)
     volatility_windows: LongWindows = (20, 60)
+    residual_windows: Windows = (1, 5)
+    volume_window: Window = 20
+    lagged_mean: Lags = (1,)
 
 
 def define(parameters: CrossSectionParameters) -> list[Definition]:
@@ -48,11 +60,14 @@ def define(parameters: CrossSectionParameters) -> list[Definition]:
         for w in parameters.scored_windows
     ]
     found += [_volatility_rank(window) for window in parameters.volatility_windows]
+    found += [_residual(window) for window in parameters.residual_windows]
+    found.append(_turnover_rank(parameters.volume_window))
+    found += [_lagged_mean(lag) for lag in parameters.lagged_mean]
     return [*found, _breadth(), _dispersion()]
 
 
-def _make(name: str, lookback: int, text: str, formula: Formula) -> Definition:
-    return Definition(Feature(name, "cross_section", ("close",), lookback, AT_CLOSE, text), formula)
+def _make(name: str, lookback: int, text: str, formula: Formula, inputs: tuple[str, ...] = ("close",)) -> Definition:
+    return Definition(Feature(name, "cross_section", inputs, lookback, AT_CLOSE, text), formula)
 
 
 def _of_return(kind: str, statistic: Callable[[Rows, Floats], Floats], window: int, text: str) -> Definition:
@@ -62,6 +77,32 @@ def _of_return(kind: str, statistic: Callable[[Rows, Floats], Floats], window: i
 def _volatility_rank(window: int) -> Definition:
     text = f"rank of vol_{window} in the session, 0 to 1, ties averaged"
     return _make(f"xs_rank_vol_{window}", window, text, lambda rows: rank(rows, volatility(rows, window)))
+
+
+def _residual(window: int) -> Definition:
+    return _make(
+        f"xs_resid_ret_{window}d",
+        max(window, RISK_WINDOW),
+        f"ret_{window}d less the session's least-squares line on vol_{RISK_WINDOW}",
+        lambda rows: residual(rows, rows.returns(window), volatility(rows, RISK_WINDOW)),
+    )
+
+
+def _turnover_rank(window: int) -> Definition:
+    def formula(rows: Rows) -> Floats:
+        return rank(rows, rows.mean(rows["close"] * rows["volume"], window))
+
+    text = f"rank in the session of the mean of close * volume over {window} rows, 0 to 1, ties averaged"
+    return _make(f"xs_rank_dollar_volume_{window}", window - 1, text, formula, ("close", "volume"))
+
+
+def _lagged_mean(lag: int) -> Definition:
+    return _make(
+        f"xs_mean_ret_1d_lag{lag}",
+        1 + lag,
+        f"mean of the members' ret_1d of the row {lag} earlier",
+        lambda rows: rows.lag(mean(rows, rows.returns(1)), lag),
+    )
 
 
 def _breadth() -> Definition:
