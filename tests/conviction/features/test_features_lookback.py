@@ -35,11 +35,12 @@ def built(changed_from: int, changed_to: int, kind: str) -> pl.DataFrame:
     number = pl.int_range(pl.len()).over("symbol")
     hit = (number >= changed_from) & (number < changed_to)
     numbers = [c for c, dtype in frame.schema.items() if dtype == pl.Float64]
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(KINDS.index(kind) if kind in KINDS else 9)
     for column in numbers:
         noise = np.exp(np.abs(rng.normal(0.0, 0.2, frame.height)) + 0.05)
         wild = np.exp(rng.normal(0.0, 3.0, frame.height))
-        factor = pl.Series({"up": noise, "down": 1.0 / noise, "wild": wild, "same": np.ones(frame.height)}[kind])
+        choice = {"up": noise, "down": 1.0 / noise, "wild": wild, "wilder": wild, "same": np.ones(frame.height)}
+        factor = pl.Series(choice[kind])
         frame = frame.with_columns(pl.when(hit).then(pl.col(column) * factor).otherwise(pl.col(column)).alias(column))
     # Bars stay bars.
     prices = ("open", "high", "low", "close")
@@ -55,7 +56,7 @@ def differs(name: str, left: pl.DataFrame, right: pl.DataFrame, rows: np.ndarray
 
 
 PLAIN = (0, 0, "same")
-KINDS = ("up", "down", "wild")
+KINDS = ("up", "down", "wild", "wilder")
 
 
 # What reads the calendar alone has no row to move; tests/conviction/features/test_features_values.py checks its values.

@@ -1,6 +1,8 @@
-"""Oscillators of the close: RSI, MACD, Bollinger bands and their kin (TA-Lib), scaled to be comparable across symbols."""
+"""Oscillators of the close: RSI, MACD, Bollinger bands and their kin, scaled to be comparable across symbols."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula
 from conviction.features._rows import Floats, Rows, divide
@@ -70,16 +72,18 @@ def _macd(fast: int, slow: int, signal: int) -> list[Definition]:
 
 
 def _bollinger(window: int, width: float) -> list[Definition]:
-    def bands(rows: Rows) -> tuple[Floats, ...]:
-        return rows.talib("BBANDS", ("close",), timeperiod=window, nbdevup=width, nbdevdn=width)
+    def bands(rows: Rows) -> tuple[Floats, Floats]:
+        # TA-Lib's BBANDS keeps a running sum of squares, whose rounding remembers every large price of the past.
+        middle = rows.talib("SMA", ("close",), timeperiod=window)[0]
+        return middle, width * np.sqrt((window - 1.0) / window) * rows.deviation(rows["close"], window)
 
     def percent(rows: Rows) -> Floats:
-        upper, _, lower = bands(rows)
-        return divide(rows["close"] - lower, upper - lower)
+        middle, half = bands(rows)
+        return divide(rows["close"] - middle + half, 2.0 * half)
 
     def spread(rows: Rows) -> Floats:
-        upper, middle, lower = bands(rows)
-        return divide(upper - lower, middle)
+        middle, half = bands(rows)
+        return divide(2.0 * half, middle)
 
     where = f"bands of {window} closes, {width:g} standard deviations"
     return [
