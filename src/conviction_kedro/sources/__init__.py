@@ -2,8 +2,18 @@
 
 from conviction_kedro.sources._errors import PinError, RetryableError, SourceError
 from conviction_kedro.sources._flat_files import FlatFileSync
+from conviction_kedro.sources._http import JsonClient
 from conviction_kedro.sources._keys import FlatFileKey, Granularity, Market
 from conviction_kedro.sources._manifest import FlatFileRecord, Manifest
+from conviction_kedro.sources._massive import MassiveRest, RestTable
+from conviction_kedro.sources._massive_frames import (
+    dividends_frame,
+    news_frame,
+    splits_frame,
+    ticker_details_frame,
+    workspace_symbol,
+)
+from conviction_kedro.sources._paging import Counts, PagedDownload
 from conviction_kedro.sources._retry import RetryPolicy
 from conviction_kedro.sources._secrets import Secret, resolve_credentials, resolve_secret
 from conviction_kedro.sources._storage import Storage
@@ -11,14 +21,19 @@ from conviction_kedro.sources._sync_report import SyncReport
 from conviction_kedro.sources._vendor_s3 import FlatFileSource, VendorObject
 
 __all__ = [
+    "Counts",
     "FlatFileKey",
     "FlatFileRecord",
     "FlatFileSource",
     "FlatFileSync",
     "Granularity",
+    "JsonClient",
     "Manifest",
     "Market",
+    "MassiveRest",
+    "PagedDownload",
     "PinError",
+    "RestTable",
     "RetryPolicy",
     "RetryableError",
     "Secret",
@@ -26,6 +41,11 @@ __all__ = [
     "Storage",
     "SyncReport",
     "VendorObject",
+    "dividends_frame",
+    "news_frame",
     "resolve_credentials",
     "resolve_secret",
+    "splits_frame",
+    "ticker_details_frame",
+    "workspace_symbol",
 ]

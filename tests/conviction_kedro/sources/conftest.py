@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 from collections import Counter
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -170,3 +172,100 @@ def retry():
     policy = RetryPolicy(attempts=4, sleep=waits.append)
     object.__setattr__(policy, "waits", waits)
     return policy
+
+
+class VendorRest:
+    """Answers like the vendor's REST service: pages with `next_url`, a key in the header, and faults on request.
+
+    A fault is taken by the request whose number (from 0) it names: ("429", seconds), ("500", None), ("cut", None) for a
+    body shorter than announced, ("garbage", None) for bytes that are no JSON, ("short", n) for a page that counts more
+    results than it has, ("overlap", n) for a page that repeats the last n records of the page before.
+    """
+
+    KEY = "REST" + "KEYDONOTPRINT"
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[dict]] = {}
+        self.faults: dict[int, tuple[str, object]] = {}
+        self.asked: list[str] = []
+        self.page_size = 10
+        self.delay = 0.0
+        vendor, lock = self, threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                with lock:
+                    number = len(vendor.asked)
+                    vendor.asked.append(self.path)
+                time.sleep(vendor.delay)
+                kind, argument = vendor.faults.get(number, ("", None))
+                if self.headers.get("Authorization") != f"Bearer {VendorRest.KEY}":
+                    return self._answer(401, b'{"status":"ERROR","error":"Unknown API Key"}')
+                if kind == "429":
+                    return self._answer(429, b"{}", {"Retry-After": str(argument)} if argument is not None else {})
+                if kind in ("500", "400"):
+                    return self._answer(int(kind), b'{"status":"ERROR"}')
+                if kind == "garbage":
+                    return self._answer(200, b"<html>maintenance</html>")
+                page = vendor.page(self.path, overlap=argument if kind == "overlap" else 0)
+                if page is None:
+                    return self._answer(404, b'{"status":"NOT_FOUND"}')
+                if kind == "short":
+                    page["results"] = page["results"][:argument]
+                return self._answer(200, json.dumps(page).encode(), cut=kind == "cut")
+
+            def _answer(self, status, body, headers=None, *, cut=False):
+                self.send_response(status)
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2] if cut else body)
+                self.close_connection = True
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.02), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+
+    def page(self, path: str, *, overlap: int) -> dict | None:
+        """Return one page of a table, or the single record of a path that ends in a ticker."""
+        parts = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path not in self.tables:
+            folder, _, ticker = parts.path.rpartition("/")
+            found = [row for row in self.tables.get(folder, []) if row["ticker"] == ticker]
+            return {"status": "OK", "request_id": "r", "results": found[0]} if found else None
+        rows = self.tables[parts.path]
+        for name, value in query.items():
+            field, _, test = name.rpartition(".")
+            if test in ("gte", "lt", "lte"):
+                keep = {
+                    "gte": lambda x, v=value: x >= v,
+                    "lt": lambda x, v=value: x < v,
+                    "lte": lambda x, v=value: x <= v,
+                }[test]
+                rows = [row for row in rows if keep(row[field])]
+        start = int(query.get("cursor", 0))
+        size = self.page_size
+        results = rows[max(0, start - overlap) : start + size]
+        page = {"status": "OK", "request_id": "r", "count": len(results), "results": results}
+        if start + size < len(rows):
+            kept = "&".join(f"{k}={v}" for k, v in query.items() if k != "cursor")
+            page["next_url"] = f"{self.address}{parts.path}?{kept}&cursor={start + size}"
+        return page
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def vendor_rest():
+    """Return a REST service on this machine that answers like the vendor's."""
+    server = VendorRest()
+    yield server
+    server.stop()
