@@ -37,7 +37,7 @@ def assemble(
     fold_plan: FoldPlan,
     feature_catalog: pl.DataFrame,
     data_facts: Mapping[str, Any],
-    trials: pl.DataFrame,
+    ledger: pl.DataFrame,
     holdout_openings: pl.DataFrame,
     daily_auc: pl.DataFrame,
     luck: Mapping[str, LuckLine],
@@ -48,7 +48,7 @@ def assemble(
 
     Parameters
     ----------
-    scores, symbol_scores, ensemble_choice, feature_catalog, trials, holdout_openings, daily_auc : polars.DataFrame
+    scores, symbol_scores, ensemble_choice, feature_catalog, ledger, holdout_openings, daily_auc : polars.DataFrame
         As saved by the pipelines.
     audit_report : conviction.audit.AuditReport
     fold_plan : conviction.folds.FoldPlan
@@ -85,7 +85,7 @@ def assemble(
         audit=audit_report,
         folds=fold_plan.frame,
         scores=scores,
-        trials=trials.height,
+        trials=ledger.height,
         holdout_openings=holdout_openings.height,
         symbols=tuple(_symbol_scores(symbol_scores, ensemble_choice, luck)),
         ensemble=tuple(
@@ -93,7 +93,6 @@ def assemble(
         ),
         reasons=_reasons(scores),
         daily_auc=daily_auc,
-        lead_lag=_lead_lag(audit_report),
     )
 
 
@@ -130,16 +129,6 @@ def _symbol_scores(table: pl.DataFrame, choice: pl.DataFrame, luck: Mapping[str,
             )
         )
     return result
-
-
-def _lead_lag(report: AuditReport) -> pl.DataFrame | None:
-    rows = [
-        {"feature": profile.column, "lag": lag, "t": value / band}
-        for profile in report.profiles
-        for lag, value, band in zip(profile.lags, profile.values, profile.band, strict=True)
-        if band > 0
-    ]
-    return pl.DataFrame(rows) if rows else None
 
 
 def _reasons(scores: pl.DataFrame) -> dict[str, str]:

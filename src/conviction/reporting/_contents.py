@@ -9,13 +9,15 @@ from typing import Literal
 
 import polars as pl
 
-from conviction.audit._report import AuditReport
+from conviction.audit import AuditReport
 from conviction.errors import EvaluationError
+from conviction.evaluation import Verdict
 from conviction.frames import check_columns
 
 Kind = Literal["model", "ensemble", "baseline", "placebo"]
 KINDS: tuple[str, ...] = ("model", "ensemble", "baseline", "placebo")
 SPLITS: tuple[str, ...] = ("oof", "holdout", "placebo")
+VERDICTS: tuple[str, ...] = tuple(str(verdict) for verdict in Verdict)
 #: Metrics that the page shows, each only beside its own `_lo` and `_hi` column.
 METRICS: dict[str, str] = {
     "auc_daily": "mean daily AUC",
@@ -159,7 +161,8 @@ class ReportContents:
         The fold plan: `fold`, `session`, `role`.
     scores : polars.DataFrame
         One row per (target, model, split): `target`, `model`, `kind` (model, ensemble, baseline, placebo), `split` (oof,
-        holdout, placebo), `n_sessions`, `n_rows`, `verdict`, and for each metric of `METRICS` that is defined the columns
+        holdout, placebo), `n_sessions`, `n_rows`, `verdict` (a value of `conviction.evaluation.Verdict`), `verdict_reason`
+        where there is one, and for each metric of `METRICS` that is defined the columns
         `m`, `m_lo`, `m_hi`. A metric column without its two bounds is not shown. A null metric is undefined.
     trials : int
         Configurations ever scored on this panel, from the ledger.
@@ -173,8 +176,6 @@ class ReportContents:
         Why a metric is undefined (metric -> sentence).
     daily_auc : polars.DataFrame or None
         `target`, `model`, `session`, `auc`: out-of-fold AUC of each session.
-    lead_lag : polars.DataFrame or None
-        `feature`, `lag` (sessions; positive = return after the decision), `t` (clustered t statistic).
     calibration : polars.DataFrame or None
         `target`, `model`, `predicted`, `observed`, `lo`, `hi`, `n`: one row per bin of the score.
     importance : polars.DataFrame or None
@@ -205,7 +206,6 @@ class ReportContents:
     ensemble: tuple[EnsembleChoice, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     daily_auc: pl.DataFrame | None = None
-    lead_lag: pl.DataFrame | None = None
     calibration: pl.DataFrame | None = None
     importance: pl.DataFrame | None = None
     economics: pl.DataFrame | None = None
@@ -217,7 +217,6 @@ class ReportContents:
         check_columns(self.folds, ("fold", "session", "role"), name="folds")
         optional: dict[str, tuple[str, ...]] = {
             "daily_auc": ("target", "model", "session", "auc"),
-            "lead_lag": ("feature", "lag", "t"),
             "calibration": ("target", "model", "predicted", "observed", "lo", "hi", "n"),
             "importance": ("target", "model", "feature", "mean", "lo", "hi"),
             "economics": (
@@ -260,7 +259,7 @@ def _check_counts(contents: ReportContents) -> None:
 
 def _check_scores(scores: pl.DataFrame) -> None:
     check_columns(scores, SCORE_COLUMNS, name="scores")
-    for column, allowed in (("kind", KINDS), ("split", SPLITS)):
+    for column, allowed in (("kind", KINDS), ("split", SPLITS), ("verdict", VERDICTS)):
         unknown = sorted(set(scores[column].to_list()) - set(allowed))
         if unknown:
             raise EvaluationError(

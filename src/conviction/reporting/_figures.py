@@ -22,7 +22,7 @@ from conviction.reporting._verdict import number
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-FIGURE_NAMES: tuple[str, ...] = ("auc_forest", "daily_auc_cumulative", "fold_timeline", "lead_lag", "symbols_null_band")
+FIGURE_NAMES: tuple[str, ...] = ("auc_forest", "daily_auc", "folds", "lead_lag", "per_symbol")
 _DASH = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _LINES = ("blue", "vermillion", "green", "orange", "purple", "sky", "grey")
 
@@ -42,10 +42,10 @@ def figures(contents: ReportContents) -> dict[str, go.Figure]:
     """
     return {
         "auc_forest": _forest(contents),
-        "daily_auc_cumulative": _walks(contents),
-        "fold_timeline": _timeline(contents),
+        "daily_auc": _walks(contents),
+        "folds": _timeline(contents),
         "lead_lag": _lead_lag(contents),
-        "symbols_null_band": _symbols(contents),
+        "per_symbol": _symbols(contents),
     }
 
 
@@ -216,23 +216,24 @@ def _timeline(contents: ReportContents) -> go.Figure:
 def _lead_lag(contents: ReportContents) -> go.Figure:
     import plotly.graph_objects as go
 
-    if contents.lead_lag is None or contents.lead_lag.is_empty():
-        return _absent("Lead and lag", "the audit gave no lead-lag profile")
-    features, lags, values = lead_lag_matrix(contents.lead_lag, most=60)
+    profiles = lead_lag_matrix(contents.audit.profiles, most=60)
+    if profiles is None:
+        return _absent("Lead and lag", "the audit made no lead-lag profile")
     heat = go.Heatmap(
-        z=values,
-        x=[f"{lag:+d}" if lag else "0" for lag in lags],
-        y=list(features),
+        z=[[None if ratio is None else round(ratio, 3) for ratio in line] for line in profiles.ratios],
+        x=[f"{lag:+d}" if lag else "0" for lag in profiles.lags],
+        y=profiles.columns,
         zmid=0,
-        zmin=-10,
-        zmax=10,
+        zmin=-3,
+        zmax=3,
         colorscale=[[0, PALETTE["blue"]], [0.5, "#FFFFFF"], [1, PALETTE["orange"]]],
-        colorbar={"title": "t"},
+        colorbar={"title": "bands"},
     )
     figure = go.Figure(heat)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title_text="sessions; + is after the decision", type="category")
-    return _styled(figure, "t statistic against past and future returns", height=170 + 18 * len(features))
+    title = "Features against past and future returns, in units of the band of noise"
+    return _styled(figure, title, height=170 + 18 * len(profiles.columns))
 
 
 def _absent(title: str, reason: str) -> go.Figure:

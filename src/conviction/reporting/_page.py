@@ -19,7 +19,7 @@ from conviction.reporting._tables import (
     lead_lag_matrix,
     ordered_scores,
 )
-from conviction.reporting._verdict import SUSPICIOUS_AUC, WORDS, chosen_model, headline, interval, number
+from conviction.reporting._verdict import chosen_model, headline, interval, number
 
 SPLIT_NAMES = {
     "oof": "out of fold: sessions the model had not seen",
@@ -57,8 +57,6 @@ def render_report(contents: ReportContents) -> str:
     return environment.from_string(text).render(
         c=contents,
         head=headline(contents),
-        words=WORDS,
-        suspicious=number(SUSPICIOUS_AUC, 2),
         roles=ROLE_COLOURS,
         audit=_audit(contents),
         score_groups=_score_groups(contents, safe),
@@ -147,9 +145,10 @@ def _score_row(
         "model": row["model"],
         "kind": row["kind"],
         "chosen": row["model"] == chosen,
-        "verdict": row["verdict"] or "",
-        "n_sessions": row["n_sessions"],
-        "n_rows": row["n_rows"],
+        "verdict": row["verdict"],
+        "why": row.get("verdict_reason") or "",
+        "n_sessions": int(row["n_sessions"] or 0),
+        "n_rows": int(row["n_rows"] or 0),
         "picture": safe(picture),
         "cells": [_cell(contents, row, metric) for metric in metrics],
     }
@@ -206,7 +205,7 @@ def _symbol_row(row: dict[str, Any], domain: tuple[float, float], safe: Callable
         "interval": interval(row["lo"], row["hi"]),
         "p": number(row["p_value"], 3),
         "q": number(row["q_value"], 3),
-        "n": row["n"],
+        "n": int(row["n"]),
         "bar": safe(picture),
     }
 
@@ -225,11 +224,10 @@ def _walk_views(contents: ReportContents, safe: Callable[[str], str]) -> list[di
 
 
 def _lead_lag(contents: ReportContents, safe: Callable[[str], str]) -> dict[str, Any] | None:
-    if contents.lead_lag is None or contents.lead_lag.is_empty():
+    profiles = lead_lag_matrix(contents.audit.profiles, most=25)
+    if profiles is None:
         return None
-    features, lags, values = lead_lag_matrix(contents.lead_lag, most=25)
-    total = contents.lead_lag["feature"].n_unique()
-    return {"figure": safe(_svg.heat_map(features, lags, values)), "shown": len(features), "total": total}
+    return {"figure": safe(_svg.heat_map(profiles)), "shown": len(profiles.columns), "total": profiles.total}
 
 
 def _calibration(contents: ReportContents, safe: Callable[[str], str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 from conviction.reporting._tables import (
     PALETTE,
     ROLE_COLOURS,
+    LeadLag,
     Span,
     Wander,
     nice_ticks,
@@ -195,37 +196,54 @@ def reliability(rows: Sequence[dict[str, Any]]) -> str:
     return _figure(height, parts, "Observed frequency against predicted probability")
 
 
-def heat_map(features: Sequence[str], lags: Sequence[int], values: Sequence[Sequence[float | None]]) -> str:
-    """Return t statistics of each feature against past and future returns; blue negative, orange positive."""
-    if not features or not lags:
-        return ""
+def heat_map(profiles: LeadLag) -> str:
+    """Return each column against past and future returns: blue negative, orange positive, framed where it looks ahead.
+
+    Colour deepens to full at three times the band of noise; a frame marks a future lag outside that band.
+    """
     left, top, row = 150, 22, 17
-    width = (WIDTH - left - 4) / len(lags)
-    height = top + row * len(features) + 6
+    width = (WIDTH - left - 4) / len(profiles.lags)
+    height = top + row * len(profiles.columns) + 6
+    every = max(1, round(len(profiles.lags) / 8))
     parts = [
         f'<text x="{left + (i + 0.5) * width:.1f}" y="15" text-anchor="middle" {_TEXT}>{_signed(lag)}</text>'
-        for i, lag in enumerate(lags)
+        for i, lag in enumerate(profiles.lags)
+        if lag % every == 0
     ]
-    for j, (feature, line) in enumerate(zip(features, values, strict=True)):
+    for j, (column, line) in enumerate(zip(profiles.columns, profiles.ratios, strict=True)):
         y = top + j * row
-        name = feature if len(feature) <= 21 else f"{feature[:20]}…"
+        name = column if len(column) <= 21 else f"{column[:20]}…"
         parts.append(f'<text x="{left - 6}" y="{y + 13}" text-anchor="end" {_TEXT}>{escape(name)}</text>')
-        for i, (lag, t) in enumerate(zip(lags, line, strict=True)):
-            if t is None:
-                continue
-            colour = "orange" if t > 0 else "blue"
-            parts.append(
-                f'<rect x="{left + i * width:.1f}" y="{y}" width="{width - 1:.1f}" height="{row - 1}" fill="{INK[colour]}" '
-                f'opacity="{min(1.0, abs(t) / 10):.2f}">'
-                f"<title>{escape(feature)}, lag {_signed(lag)}: t = {number(t, 1)}</title></rect>"
-            )
-    if 0 in lags or (lags[0] < 0 < lags[-1]):
-        border = left + sum(lag <= 0 for lag in lags) * width - 0.5
-        parts.append(
-            f'<line x1="{border:.1f}" x2="{border:.1f}" y1="{top - 4}" y2="{height - 6}" stroke="var(--ink)" '
-            'stroke-width="1.5"/>'
+        parts.extend(_heat_cells(column, profiles.lags, line, left=left, y=y, width=width, height=row))
+    border = left + sum(lag <= 0 for lag in profiles.lags) * width
+    parts.append(
+        f'<line x1="{border:.1f}" x2="{border:.1f}" y1="{top - 4}" y2="{height - 6}" stroke="var(--ink)" '
+        'stroke-width="1.5"/>'
+    )
+    return _figure(height, parts, "Each feature against past and future returns, in units of the band of noise")
+
+
+def _heat_cells(
+    column: str,
+    lags: Sequence[int],
+    ratios: Sequence[float | None],
+    *,
+    left: float,
+    y: float,
+    width: float,
+    height: float,
+) -> list[str]:
+    cells = []
+    for i, (lag, ratio) in enumerate(zip(lags, ratios, strict=True)):
+        if ratio is None or abs(ratio) < 0.15:  # next to white: not worth its bytes
+            continue
+        frame = ' stroke="var(--ink)" stroke-width="1.2"' if lag > 0 and abs(ratio) > 1 else ""
+        cells.append(
+            f'<rect x="{left + i * width:.1f}" y="{y}" width="{width - 0.6:.1f}" height="{height - 1}" '
+            f'fill="{INK["orange" if ratio > 0 else "blue"]}" fill-opacity="{min(1.0, abs(ratio) / 3):.2f}"{frame}>'
+            f"<title>{escape(column)} {_signed(lag)}: {number(ratio, 1)}</title></rect>"
         )
-    return _figure(height, parts, "t statistics of each feature against past and future returns")
+    return cells
 
 
 def _signed(lag: int) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from conviction.audit import LeadLagProfile
+from conviction.evaluation import null_auc_se
 from conviction.reporting._contents import ReportContents
 
 #: Okabe and Ito's palette: eight colours that people with any colour vision tell apart.
@@ -113,23 +116,17 @@ def ordered_scores(contents: ReportContents, target: str, split: str) -> list[di
     return sorted(rows, key=order)
 
 
-def null_standard_error(n: int) -> float:
-    """Return the standard error of one symbol's AUC without skill, classes balanced.
+def null_standard_error(n: float) -> float:
+    """Return the standard error of one symbol's AUC without skill over `n` sessions with as many ones as zeros.
 
-    `sqrt((n + 1) / (12 n0 n1))` with `n0 = n1 = n / 2` (Mann and Whitney 1947). A floor: unbalanced classes and
-    dependent sessions widen it.
-
-    Parameters
-    ----------
-    n : int
-        Labelled sessions, at least 2.
+    A floor: unbalanced classes and dependent sessions widen it.
 
     Examples
     --------
     >>> round(null_standard_error(250), 3)
     0.037
     """
-    return math.sqrt((n + 1) / (3 * n * n))
+    return null_auc_se(n_positive=n / 2, n_negative=n / 2)
 
 
 class Wander(NamedTuple):
@@ -213,24 +210,45 @@ def nice_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     return [round(position * step, 10) for position in range(first, last + 1)]
 
 
-def lead_lag_matrix(lead_lag: pl.DataFrame, *, most: int) -> tuple[list[str], list[int], list[list[float | None]]]:
-    """Return features (strongest against any future return first), lags and t statistics as a matrix.
+class LeadLag(NamedTuple):
+    """Lead-lag profiles as a matrix in units of each profile's own band: beyond 1 is more than noise."""
+
+    columns: list[str]
+    lags: list[int]
+    ratios: list[list[float | None]]
+    total: int
+
+
+def lead_lag_matrix(profiles: Sequence[LeadLagProfile], *, most: int) -> LeadLag | None:
+    """Return the profiles as value over half-width of the band, the strongest against any future return first.
 
     Parameters
     ----------
-    lead_lag : polars.DataFrame
-        `feature`, `lag`, `t`.
+    profiles : sequence of LeadLagProfile
+        Of the audit; all with the lags of the first.
     most : int
-        Number of features kept.
+        Number of columns kept.
+
+    Returns
+    -------
+    LeadLag or None
+        None where the audit made no profile. A ratio is None where value or band is undefined.
     """
-    future = pl.col("t").abs().filter(pl.col("lag") > 0).max()
-    strongest = (
-        lead_lag.group_by("feature")
-        .agg(future.alias("future"))
-        .sort("future", "feature", descending=[True, False], nulls_last=True)["feature"]
-        .head(most)
-        .to_list()
-    )
-    lags = sorted(lead_lag["lag"].unique().to_list())
-    values = {(feature, lag): t for feature, lag, t in lead_lag.select("feature", "lag", "t").iter_rows()}
-    return strongest, lags, [[values.get((feature, lag)) for lag in lags] for feature in strongest]
+    if not profiles:
+        return None
+    lags = list(profiles[0].lags)
+    ratios = {
+        profile.column: [
+            value / band if band > 0 and math.isfinite(value) else None
+            for value, band in zip(profile.values, profile.band, strict=True)
+        ]
+        for profile in profiles
+    }
+
+    def ahead(column: str) -> float:
+        return max(
+            (abs(r) for lag, r in zip(lags, ratios[column], strict=True) if lag > 0 and r is not None), default=0.0
+        )
+
+    columns = sorted(ratios, key=lambda column: (-ahead(column), column))[:most]
+    return LeadLag(columns, lags, [ratios[column] for column in columns], len(ratios))

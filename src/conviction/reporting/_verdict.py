@@ -1,4 +1,4 @@
-"""The verdict that stands first on the page: one sentence per target, from intervals alone."""
+"""The verdict that stands first on the page: one sentence per target, from the judgement on one row chosen beforehand."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from typing import Any, Literal
 
 import polars as pl
 
+from conviction.evaluation import Verdict
 from conviction.reporting._contents import METRICS, ReportContents
 
-Level = Literal["stop", "suspicious", "edge", "none", "inverted"]
-#: The best public figure from daily prices and volume is about 0.528 (rank IC 0.06); above this, look for a leak first.
-SUSPICIOUS_AUC = 0.55
-BUG_AUC = 0.60
+Level = Literal["stop", "suspicious", "edge", "none", "underpowered", "inverted"]
+_LEVELS: dict[Verdict, Level] = {
+    Verdict.SKILL: "edge",
+    Verdict.LUCK: "none",
+    Verdict.UNDERPOWERED: "underpowered",
+    Verdict.IMPLAUSIBLE: "suspicious",
+}
 WORDS: dict[Level, str] = {
     "stop": "Do not use",
     "suspicious": "Too good: look for a leak",
     "edge": "Above chance",
     "none": "No skill shown",
+    "underpowered": "Too little data to tell",
     "inverted": "Below chance",
 }
 #: From what must be read first to what may be read last.
-SEVERITY: tuple[Level, ...] = ("stop", "suspicious", "inverted", "edge", "none")
+SEVERITY: tuple[Level, ...] = ("stop", "suspicious", "inverted", "edge", "none", "underpowered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +77,13 @@ def interval(lo: float, hi: float, decimals: int = 3) -> str:
 
 
 def headline(contents: ReportContents) -> Headline:
-    """Judge a report's scores from their intervals.
+    """Say first what a report comes to.
 
-    A failed audit overrules every score. Otherwise each target is judged by one row that was chosen before its score was
-    seen (the ensemble's choice; without one, the best model, and the sentence says that it was picked afterwards), on
-    its mean daily AUC, or its pooled AUC where no cross-section exists: `none` if the interval holds 0.5, `edge` if it
-    lies above, `inverted` if below, `suspicious` if it lies wholly above 0.55 or the value is above 0.60.
+    A failed audit overrules every score. Otherwise each target speaks through one row that was chosen before its score
+    was seen (the ensemble's choice; without one, the best model, and the sentence says that it was picked afterwards).
+    The level is that row's `verdict` from `conviction.evaluation.judge`: `edge` for skill, `none` for luck (`inverted`
+    when the whole interval lies below 0.5), `underpowered`, `suspicious` for implausible. The number shown is the mean
+    daily AUC, or the pooled AUC where no cross-section exists.
 
     Parameters
     ----------
@@ -137,11 +143,11 @@ def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict |
     pool = candidates.filter(pl.col(metric).is_not_null()).sort(metric, descending=True)
     row = pool.row(0, named=True) if picked_after else chosen.row(0, named=True)
     value, lo, hi = (float(row[name]) for name in (metric, f"{metric}_lo", f"{metric}_hi"))
-    level = judge_interval(value, lo, hi)
+    level = _level(row["verdict"], hi)
     where = "hold-out" if split == "holdout" else "out-of-fold"
     picked = f" (picked afterwards as the best of {pool.height})" if picked_after and pool.height > 1 else ""
     sentence = (
-        f"{target}: {where} {METRICS[metric]} of {row['model']}{picked} is {number(value)} {interval(lo, hi)}, "
+        f"{target}: {where} {METRICS[metric]} of {row['model']}{picked} is {number(value)} {interval(lo, hi)}: "
         f"{_meaning(level)}{_against_baseline(rows, metric, lo, level)}."
     )
     return TargetVerdict(
@@ -157,19 +163,9 @@ def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict |
     )
 
 
-def judge_interval(value: float, lo: float, hi: float) -> Level:
-    """Return the level of one AUC with its interval.
-
-    Examples
-    --------
-    >>> judge_interval(0.514, 0.508, 0.520), judge_interval(0.51, 0.49, 0.53), judge_interval(0.9989, 0.998, 0.999)
-    ('edge', 'none', 'suspicious')
-    """
-    if lo > SUSPICIOUS_AUC or (value > BUG_AUC and lo > 0.5):
-        return "suspicious"
-    if lo > 0.5:
-        return "edge"
-    return "inverted" if hi < 0.5 else "none"
+def _level(verdict: str, hi: float) -> Level:
+    level = _LEVELS[Verdict(verdict)]
+    return "inverted" if level == "none" and hi < 0.5 else level
 
 
 def _any(frame: pl.DataFrame, column: str) -> bool:
@@ -178,10 +174,11 @@ def _any(frame: pl.DataFrame, column: str) -> bool:
 
 def _meaning(level: Level) -> str:
     return {
-        "suspicious": "far above any public result from prices and volume: a leak until proved otherwise",
-        "edge": "above 0.5 beyond chance",
-        "inverted": "below 0.5: the scores rank the wrong way round",
+        "suspicious": "no honest daily data give that, so it is a leak until proved otherwise",
+        "edge": "above 0.5 by more than luck explains",
+        "inverted": "below 0.5, so the scores rank the wrong way round",
         "none": "not distinguishable from a coin flip",
+        "underpowered": "too few sessions to tell skill from luck",
     }[level]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Finding
+from conviction.audit import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
 from conviction.reporting import DataFacts, EnsembleChoice, Provenance, ReportContents, SymbolScores
 
 MODELS = (
@@ -59,7 +59,7 @@ def make_scores(rng: np.random.Generator) -> pl.DataFrame:
                     "brier_skill": rng.normal(0, 0.0004),
                     "n_sessions": 1764,
                     "n_rows": 35_280,
-                    "verdict": "interval holds 0.5" if daily - half <= 0.5 else "above 0.5",
+                    "verdict": "not distinguishable from luck" if daily - half <= 0.5 else "skill",
                 }
             )
     return pl.DataFrame(rows)
@@ -106,6 +106,27 @@ def make_symbols(rng: np.random.Generator, target: str) -> SymbolScores:
     )
 
 
+FEATURES = tuple(
+    f"{family}_{window}" for family in ("ret", "mom", "vol", "rsi", "xs_rank_ret") for window in range(1, 9)
+)
+
+
+def make_profiles() -> tuple[LeadLagProfile, ...]:
+    """Return profiles that are strong against the past and noise against the future, but for one."""
+    rng = np.random.default_rng(11)
+    lags = tuple(range(-20, 21))
+    scale = np.where(np.array(lags) <= 0, 0.08, 0.006)
+    return tuple(
+        LeadLagProfile(
+            column=name,
+            lags=lags,
+            values=tuple(rng.normal(0, scale) if name != "ret_1" else np.where(np.array(lags) == 1, -0.03, 0.001)),
+            band=(0.02,) * len(lags),
+        )
+        for name in FEATURES
+    )
+
+
 def make_audit(*, failed: bool) -> AuditReport:
     findings = [
         Finding(
@@ -144,6 +165,7 @@ def make_audit(*, failed: bool) -> AuditReport:
             ),
         ),
         findings=tuple(findings),
+        profiles=make_profiles(),
     )
 
 
@@ -158,15 +180,6 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
         for target in ("direction", "relative")
         for model, kind, lift in MODELS
         if kind != "baseline"
-    )
-    features = [
-        f"{family}_{window}" for family in ("ret", "mom", "vol", "rsi", "xs_rank_ret") for window in range(1, 9)
-    ]
-    lags = [lag for lag in range(-5, 6) if lag]
-    lead_lag = pl.DataFrame(
-        [(f, lag, float(rng.normal(0, 12 if lag < 0 else 1.2))) for f in features for lag in lags],
-        schema=["feature", "lag", "t"],
-        orient="row",
     )
     predicted = np.linspace(0.47, 0.55, 10)
     calibration = pl.concat(
@@ -185,7 +198,7 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
         {
             "target": "relative",
             "model": "lightgbm",
-            "feature": features[:15],
+            "feature": FEATURES[:15],
             "mean": mean,
             "lo": mean * 0.5,
             "hi": mean * 1.6,
@@ -255,7 +268,6 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
             for target in ("direction", "relative")
         ),
         "daily_auc": daily,
-        "lead_lag": lead_lag,
         "calibration": calibration,
         "importance": importance,
         "economics": economics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -54,10 +55,11 @@ def test_a_failed_audit_is_the_first_thing_said(make):
 
 
 def test_the_figures_are_always_the_same_names(make, contents):
-    bare = figures(make(symbols=(), daily_auc=None, lead_lag=None))
+    audit = dataclasses.replace(contents.audit, profiles=())
+    bare = figures(make(symbols=(), daily_auc=None, audit=audit))
     assert tuple(bare) == FIGURE_NAMES
     assert tuple(figures(contents)) == FIGURE_NAMES
-    for name in ("daily_auc_cumulative", "lead_lag", "symbols_null_band"):
+    for name in ("daily_auc", "lead_lag", "per_symbol"):
         assert bare[name].layout.annotations[0].text.startswith("Not shown: ")
         assert not bare[name].data
 
@@ -85,6 +87,6 @@ def test_figures_survive_their_json_and_stay_small(contents):
 
 
 def test_the_timeline_covers_each_session_of_each_fold(contents):
-    timeline = figures(contents)["fold_timeline"]
+    timeline = figures(contents)["folds"]
     covered = sum(item[2] for trace in timeline.data for item in trace.customdata)
     assert covered == contents.folds.height

@@ -54,7 +54,11 @@ def test_metrics_without_bounds_are_not_shown_and_with_bounds_they_are(make, con
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("kind", "oracle", "scores.kind has an unknown value"), ("split", "train", "scores.split has an unknown value")],
+    [
+        ("kind", "oracle", "scores.kind has an unknown value"),
+        ("split", "train", "scores.split has an unknown value"),
+        ("verdict", "great", "scores.verdict has an unknown value"),
+    ],
 )
 def test_unknown_kinds_and_splits_are_refused(make, contents, column, value, message):
     with pytest.raises(EvaluationError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -49,6 +50,10 @@ def read(page):
     return reader
 
 
+def without_profiles(contents):
+    return dataclasses.replace(contents.audit, profiles=())
+
+
 @pytest.fixture(scope="module")
 def page(contents):
     return render_report(contents)
@@ -80,9 +85,9 @@ def test_the_verdict_stands_first_and_the_sections_in_their_order(page):
     assert page.index("Above chance for relative only") < page.index("<h2>")
 
 
-def test_sections_without_data_are_left_out(make):
-    names = ("daily_auc", "lead_lag", "calibration", "importance", "economics", "placebo")
-    bare = render_report(make(**dict.fromkeys(names), symbols=()))
+def test_sections_without_data_are_left_out(make, contents):
+    names = ("daily_auc", "calibration", "importance", "economics", "placebo")
+    bare = render_report(make(**dict.fromkeys(names), symbols=(), audit=without_profiles(contents)))
     assert re.findall(r"<h2>(.*?)</h2>", bare) == ["Leakage audit", "Data", "Scores", "Folds", "Provenance"]
 
 
@@ -139,7 +144,7 @@ def test_a_failed_audit_shows_no_praise_in_the_verdict(make):
     page = render_report(make(failed=True))
     verdict = page[page.index('class="verdict') : page.index("</section>")]
     assert "Do not use" in verdict
-    assert "beyond chance" not in verdict
+    assert "luck" not in verdict
 
 
 def test_luck_stands_beside_the_symbols(contents, page):
@@ -178,3 +183,21 @@ def test_figures_name_no_colour_outside_the_palette(page):
     used = set(re.findall(r"#[0-9A-Fa-f]{6}", body))
     assert used <= {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A"}
     assert used
+
+
+def test_a_future_lag_outside_its_band_is_framed_and_noise_is_not(page):
+    framed = re.findall(r'stroke="var\(--ink\)" stroke-width="1.2"><title>(\S+) (\S+):', page)
+    assert ("ret_1", "+1") in framed
+    assert all(lag.startswith("+") for _, lag in framed)
+
+
+def test_counts_that_came_as_floats_are_shown_as_counts(make, contents):
+    scores = contents.scores.with_columns(pl.col("n_rows", "n_sessions").cast(pl.Float64))
+    page = render_report(make(scores=scores))
+    assert ">35,280<" in page
+    assert ">1,764<" in page
+
+
+def test_the_reason_of_a_verdict_is_shown_beside_it(make, contents):
+    page = render_report(make(scores=contents.scores.with_columns(verdict_reason=pl.lit("p = 0.2 for two tests"))))
+    assert page.count("p = 0.2 for two tests") == contents.scores.height

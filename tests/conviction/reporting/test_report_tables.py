@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conviction.audit import LeadLagProfile
 from conviction.reporting._tables import (
     cumulative_daily_auc,
     fold_spans,
@@ -103,15 +104,15 @@ def test_thinning_keeps_the_ends_and_the_order(length, most):
     assert len(kept) <= max(most, 1) or length <= most
 
 
-def test_lead_lag_puts_what_looks_furthest_ahead_first():
-    table = pl.DataFrame(
-        {
-            "feature": ["past", "past", "leak", "leak", "calm", "calm"],
-            "lag": [-1, 1, -1, 1, -1, 1],
-            "t": [90.0, 1.0, 0.0, -25.0, 0.0, 0.5],
-        }
-    )
-    features, lags, values = lead_lag_matrix(table, most=2)
-    assert features == ["leak", "past"]
-    assert lags == [-1, 1]
-    assert values == [[0.0, -25.0], [90.0, 1.0]]
+def test_lead_lag_puts_what_looks_furthest_ahead_first_in_units_of_its_band():
+    profiles = [
+        LeadLagProfile(column="past", lags=(-1, 0, 1), values=(0.9, 0.5, 0.01), band=(0.01, 0.01, 0.02)),
+        LeadLagProfile(column="leak", lags=(-1, 0, 1), values=(0.0, float("nan"), -0.5), band=(0.02, 0.02, 0.02)),
+        LeadLagProfile(column="calm", lags=(-1, 0, 1), values=(0.0, 0.0, 0.001), band=(0.02, 0.0, 0.02)),
+    ]
+    seen = lead_lag_matrix(profiles, most=2)
+    assert seen.columns == ["leak", "past"]
+    assert seen.lags == [-1, 0, 1]
+    assert seen.ratios == [[0.0, None, -25.0], pytest.approx([90.0, 50.0, 0.5])]
+    assert seen.total == 3
+    assert lead_lag_matrix((), most=2) is None

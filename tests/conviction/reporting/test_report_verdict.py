@@ -1,47 +1,48 @@
-"""The first line of the report follows from intervals, the audit and a choice made before the score was seen."""
+"""The first line of the report follows from the audit, the judgement, and a choice made before the score was seen."""
 
 from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from conviction.evaluation import Verdict
 from conviction.reporting import headline
-from conviction.reporting._verdict import judge_interval
+from conviction.reporting._verdict import _LEVELS, SEVERITY, WORDS
+
+LUCK, SKILL = "not distinguishable from luck", "skill"
 
 
-def with_scores(contents, model, value, half):
-    """Return the scores with the mean daily AUC of `model` replaced, for every target."""
+def with_scores(contents, model, value, half, verdict=SKILL):
+    """Return the scores with the mean daily AUC and the verdict of `model` replaced, for every target."""
     here = pl.col("model") == model
     return contents.scores.with_columns(
         pl.when(here).then(value).otherwise("auc_daily").alias("auc_daily"),
         pl.when(here).then(value - half).otherwise("auc_daily_lo").alias("auc_daily_lo"),
         pl.when(here).then(value + half).otherwise("auc_daily_hi").alias("auc_daily_hi"),
+        pl.when(here).then(pl.lit(verdict)).otherwise("verdict").alias("verdict"),
     )
 
 
-@given(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))
-def test_the_level_says_where_the_interval_lies(value, below, above):
-    lo, hi = value - below, value + above
-    level = judge_interval(value, lo, hi)
-    if lo <= 0.5 <= hi:
-        assert level == "none"
-    elif hi < 0.5:
-        assert level == "inverted"
-    else:
-        assert level == ("suspicious" if lo > 0.55 or value > 0.60 else "edge")
-
-
 @pytest.mark.parametrize(
-    ("value", "half", "level"),
-    [(0.514, 0.006, "edge"), (0.508, 0.010, "none"), (0.9989, 0.0005, "suspicious"), (0.47, 0.01, "inverted")],
+    ("score", "level", "word"),
+    [
+        ((0.514, 0.006, SKILL), "edge", "Above chance"),
+        ((0.508, 0.010, LUCK), "none", "No skill shown"),
+        ((0.508, 0.100, "underpowered"), "underpowered", "Too little data to tell"),
+        ((0.9989, 0.0005, "implausible"), "suspicious", "Too good: look for a leak"),
+        ((0.47, 0.01, LUCK), "inverted", "Below chance"),
+        ((0.02, 0.01, "implausible"), "suspicious", "Too good: look for a leak"),
+    ],
 )
-def test_the_headline_rests_on_the_chosen_model(make, contents, value, half, level):
-    report = make(scores=with_scores(contents, "rank_average", value, half))
-    verdict = headline(report)
-    assert verdict.level == level
-    assert {(v.model, v.value) for v in verdict.targets} == {("rank_average", value)}
+def test_the_headline_says_what_the_judgement_on_the_chosen_model_says(make, contents, score, level, word):
+    seen = headline(make(scores=with_scores(contents, "rank_average", *score)))
+    assert (seen.level, seen.word) == (level, word)
+    assert {(v.model, v.value) for v in seen.targets} == {("rank_average", score[0])}
+
+
+def test_every_verdict_of_the_evaluation_has_a_level():
+    assert set(_LEVELS) == set(Verdict)
+    assert set(_LEVELS.values()) | {"stop", "inverted"} == set(WORDS) == set(SEVERITY)
 
 
 def test_a_better_model_that_was_not_chosen_does_not_carry_the_headline(make, contents):
@@ -56,7 +57,7 @@ def test_without_a_choice_the_best_is_called_picked_afterwards(make, contents):
 
 
 def test_a_failed_audit_overrules_every_score_and_names_the_columns(make, contents):
-    verdict = headline(make(failed=True, scores=with_scores(contents, "rank_average", 0.9989, 0.0005)))
+    verdict = headline(make(failed=True, scores=with_scores(contents, "rank_average", 0.9989, 0.0005, "implausible")))
     assert verdict.level == "stop"
     assert "sma_5_centred" in verdict.sentence
     assert "no score below may be believed" in verdict.sentence
