@@ -1,6 +1,7 @@
 """The leakage audit: reports, the gate, and the audits of code, of the workspace's dataset and of foreign datasets."""
 
 from conviction.audit._certificate import AuditedPanel, Certificate, certify, workspace_fingerprint
+from conviction.audit._code import audit_features
 from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
 from conviction.audit._workspace import audit_workspace
 
@@ -12,6 +13,7 @@ __all__ = [
     "DatasetFacts",
     "Finding",
     "LeadLagProfile",
+    "audit_features",
     "audit_workspace",
     "certify",
     "workspace_fingerprint",

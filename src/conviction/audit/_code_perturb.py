@@ -43,7 +43,7 @@ def spread_cuts(n_sessions: int, n_cuts: int, *, seed: int) -> list[int]:
     Examples
     --------
     >>> spread_cuts(1000, 4, seed=0)
-    [14, 29, 480, 998]
+    [29, 416, 745, 998]
     """
     last = n_sessions - 2
     n_warm = max(1, n_cuts // 3)

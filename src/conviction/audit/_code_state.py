@@ -1,0 +1,204 @@
+"""What a function remembers between calls: found, reset before each call, and reported.
+
+A function that fits a scaler on its first call and keeps it would look causal on cut data: the scaler already saw
+everything. With its memory reset before each call, it cannot hide.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import random
+import types
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+_DEPTH: Final = 3
+_PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset, types.ModuleType, type)
+
+
+@dataclass
+class _Slot:
+    """One remembered thing: where it is bound, and a copy of its first content."""
+
+    owner: dict[str, Any] | types.CellType
+    name: str
+    value: Any
+    content: Any
+
+    def current(self) -> Any:
+        if isinstance(self.owner, types.CellType):
+            return self.owner.cell_contents
+        return self.owner.get(self.name)
+
+    def restore(self) -> bool:
+        """Put the first content back; return whether it had changed."""
+        changed = self.current() is not self.value
+        if changed:
+            if isinstance(self.owner, types.CellType):
+                self.owner.cell_contents = self.value
+            else:
+                self.owner[self.name] = self.value
+        return _restore_content(self.value, self.content) or changed
+
+
+def _content(value: Any) -> Any:
+    try:
+        if isinstance(value, (dict, list, set)):
+            return copy.deepcopy(value)
+        if hasattr(value, "__dict__") and not isinstance(value, (*_PLAIN, types.FunctionType)) and not _is_data(value):
+            return copy.deepcopy(value.__dict__)
+    except Exception:  # noqa: BLE001 (whatever cannot be copied cannot be reset; the repeated calls still see it)
+        return None
+    return None
+
+
+def _restore_content(value: Any, content: Any) -> bool:
+    if content is None:
+        return False
+    target = value if isinstance(value, (dict, list, set)) else value.__dict__
+    if _same(target, content):
+        return False
+    fresh = copy.deepcopy(content)
+    target.clear()
+    if isinstance(target, list):
+        target.extend(fresh)
+    else:
+        target.update(fresh)
+    return True
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        if len(a) != len(b):
+            return False
+        return (
+            repr(a) == repr(b) if isinstance(a, (list, set)) else all(k in b and _equal(v, b[k]) for k, v in a.items())
+        )
+    except Exception:  # noqa: BLE001 (objects that cannot be compared count as changed)
+        return False
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(np.asarray(a), np.asarray(b))
+    if isinstance(a, (int, float, str, bool, type(None))):
+        return bool(a == b) or (a != a and b != b)  # noqa: PLR0124 (NaN)
+    return repr(a) == repr(b)
+
+
+def _is_data(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] in ("pandas", "polars", "numpy", "pyarrow")
+
+
+@dataclass
+class StateGuard:
+    """The mutable things a function can reach, reset before each call.
+
+    Parameters
+    ----------
+    function : callable
+        The audited function, a bound method, a partial or a callable object.
+    """
+
+    function: Any
+    slots: list[_Slot] = field(default_factory=list)
+    captured: list[str] = field(default_factory=list)
+    caches: list[Any] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+    _seen: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._visit(self.function, _DEPTH)
+
+    def reset(self) -> None:
+        """Bring everything reachable back to its first content."""
+        for slot in self.slots:
+            if slot.restore():
+                self.changed.add(slot.name)
+        for cache in self.caches:
+            cache.cache_clear()
+
+    def _visit(self, thing: Any, depth: int) -> None:
+        if depth == 0 or id(thing) in self._seen:
+            return
+        self._seen.add(id(thing))
+        if isinstance(thing, functools.partial):
+            self._visit(thing.func, depth)
+            return
+        if hasattr(thing, "cache_clear"):
+            self.caches.append(thing)
+        if isinstance(thing, types.MethodType):
+            self._visit(thing.__func__, depth)
+            thing = thing.__self__
+        wrapped = getattr(thing, "__wrapped__", None)
+        if wrapped is not None:
+            self._visit(wrapped, depth)
+        if isinstance(thing, types.FunctionType):
+            self._function(thing, depth)
+        elif hasattr(thing, "__dict__") and not isinstance(thing, (*_PLAIN, types.BuiltinFunctionType)):
+            for name in list(vars(thing)):
+                self._bind(vars(thing), name, depth)
+            call = vars(type(thing)).get("__call__")
+            if isinstance(call, types.FunctionType):
+                self._function(call, depth)
+
+    def _function(self, function: types.FunctionType, depth: int) -> None:
+        for name in _names(function.__code__):
+            if name in function.__globals__:
+                self._bind(function.__globals__, name, depth)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            self._keep(cell, name, value, depth)
+        for name in list(function.__dict__):
+            self._bind(function.__dict__, name, depth)
+        for index, value in enumerate([*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]):
+            self._keep({f"default {index}": value}, f"default {index}", value, depth)
+
+    def _bind(self, owner: dict[str, Any], name: str, depth: int) -> None:
+        self._keep(owner, name, owner[name], depth)
+
+    def _keep(self, owner: dict[str, Any] | types.CellType, name: str, value: Any, depth: int) -> None:
+        if isinstance(value, (types.ModuleType, type, types.BuiltinFunctionType)):
+            return
+        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)) or hasattr(
+            value, "cache_clear"
+        ):
+            self._visit(value, depth - 1)
+            return
+        if _is_data(value) and np.size(getattr(value, "shape", ())) and int(np.prod(value.shape)) >= 50:
+            self.captured.append(name)
+        self.slots.append(_Slot(owner, name, value, _content(value)))
+
+
+def _names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+@dataclass
+class RandomGuard:
+    """Seeds the global generators differently for each call, and gives the caller's state back."""
+
+    calls: int = 0
+    numpy_state: Any = field(default_factory=np.random.get_state)
+    python_state: Any = field(default_factory=random.getstate)
+
+    def next(self) -> None:
+        """Seed for the next call: an unseeded function then differs between calls, in the same way in each audit."""
+        self.calls += 1
+        np.random.seed(self.calls)  # noqa: NPY002
+        random.seed(self.calls)
+
+    def restore(self) -> None:
+        """Give the caller's generators back as they were."""
+        np.random.set_state(self.numpy_state)  # noqa: NPY002
+        random.setstate(self.python_state)
