@@ -10,9 +10,9 @@ import polars as pl
 
 from conviction.errors import BarsError, ParameterError, UniverseError
 from conviction.frames import KEY, SESSION, SYMBOL, check_panel
-from conviction.market._calendar import calendar_frame
-from conviction.market._quality import QualityProblem, QualityReport, Severity
-from conviction.market._rules import CONFLICT, ERRORS, ROW_RULES, UNSORTED, rule_expressions, span_facts
+from conviction.market._quality import QualityProblem, QualityReport
+from conviction.market._rules import ERRORS, span_facts
+from conviction.market._screen import screen
 
 PRICES: tuple[str, ...] = ("open", "high", "low", "close")
 VALUES: tuple[str, ...] = (*PRICES, "volume")
@@ -94,7 +94,7 @@ def check_bars(
         raise BarsError(
             what=f"{source} cannot be used: {len(names)} kinds of errors",
             got="\n" + checked.quality.summary(only_errors=True),
-            allowed="\nrows without these",
+            allowed="rows without these",
             fix=f"repair the source, or quarantine the rows knowingly with allow={set(names)}",
         )
     if checked.bars.is_empty():
@@ -207,28 +207,10 @@ def _examine(
             fix="check the source and the date span",
         )
     rows, ignored = _normalised(raw, source=source)
-    sessions = calendar_frame(calendar).select(SESSION, _is_session=pl.lit(value=True))
-    marked = rows.join(sessions, on=SESSION, how="left", maintain_order="left").with_columns(
-        **rule_expressions(rows.columns, as_of=as_of)
-    )
-    problems = [] if not ignored else [_ignored_columns(ignored)]
-    bad = pl.lit(value=False)
-    for rule in ROW_RULES:
-        if rule.flag not in marked.columns:
-            continue
-        hit = marked.filter(pl.col(rule.flag))
-        if hit.is_empty():
-            continue
-        taken = rule.name in allow
-        problems += _by_symbol(
-            hit, name=rule.name, severity=rule.severity, explanation=rule.explanation, column=rule.column, taken=taken
-        )
-        if taken and rule.name != UNSORTED:
-            bad = bad | pl.col(rule.flag)
-    good = marked.filter(~bad).select(rows.columns)
-    if CONFLICT in allow:
-        good = good.unique(maintain_order=True)
+    good, problems = screen(rows, calendar=calendar, as_of=as_of, allow=allow)
     good = good.sort(*KEY)
+    if ignored:
+        problems.append(_ignored_columns(ignored))
     if not any(p.severity == "error" and not p.quarantined for p in problems):
         problems += span_facts(good, calendar=calendar)
     report = QualityReport(
@@ -241,27 +223,6 @@ def _examine(
         problems=tuple(problems),
     )
     return CheckedBars(bars=good, quality=report)
-
-
-def _by_symbol(
-    hit: pl.DataFrame, *, name: str, severity: Severity, explanation: str, column: str, taken: bool
-) -> list[QualityProblem]:
-    grouped = hit.group_by(SYMBOL, maintain_order=True).agg(
-        pl.len().alias("rows"), pl.col(SESSION).first(), pl.col(column).first().cast(pl.String).alias("value")
-    )
-    return [
-        QualityProblem(
-            name=name,
-            severity=severity,
-            symbol=row[SYMBOL],
-            session=row[SESSION],
-            rows=row["rows"],
-            value=f"{column} {row['value']}",
-            explanation=explanation,
-            quarantined=taken,
-        )
-        for row in grouped.iter_rows(named=True)
-    ]
 
 
 def _ignored_columns(columns: list[str]) -> QualityProblem:

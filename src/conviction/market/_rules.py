@@ -129,7 +129,7 @@ ROW_RULES: tuple[RowRule, ...] = (
 ERRORS: tuple[str, ...] = tuple(sorted(rule.name for rule in ROW_RULES if rule.severity == "error"))
 
 
-def rule_expressions(columns: Sequence[str], *, as_of: date | None) -> dict[str, pl.Expr]:
+def rule_expressions(columns: Sequence[str], *, as_of: date | None, key: Sequence[str] = KEY) -> dict[str, pl.Expr]:
     """Return one Boolean expression for each rule that the columns allow; ``_is_session`` marks sessions.
 
     Parameters
@@ -138,6 +138,8 @@ def rule_expressions(columns: Sequence[str], *, as_of: date | None) -> dict[str,
         Columns of the normalised rows.
     as_of : datetime.date or None
         Last session that may exist.
+    key : sequence of str
+        What a row is unique by; its last column is the order within a symbol.
 
     Returns
     -------
@@ -150,10 +152,10 @@ def rule_expressions(columns: Sequence[str], *, as_of: date | None) -> dict[str,
     ratio = close / previous
     run = close.rle_id().over(SYMBOL)
     same_row_copies = pl.struct(pl.col(columns)).is_first_distinct()
-    conflicting = pl.struct(pl.col(columns)).n_unique().over(*KEY) > 1
+    conflicting = pl.struct(pl.col(columns)).n_unique().over(*key) > 1
     found = {
-        CONFLICT: pl.struct(*KEY).is_duplicated() & (conflicting | ~same_row_copies),
-        UNSORTED: session < session.shift(1).over(SYMBOL),
+        CONFLICT: pl.struct(*key).is_duplicated() & (conflicting | ~same_row_copies),
+        UNSORTED: pl.col(key[-1]) < pl.col(key[-1]).shift(1).over(SYMBOL),
         "null_close": close.is_null(),
         "non_positive_price": pl.any_horizontal([(pl.col(c) <= 0) | pl.col(c).is_infinite() for c in prices]),
         "not_a_session": pl.col("_is_session").is_null(),
