@@ -114,9 +114,19 @@ def _score_groups(contents: ReportContents, safe: Callable[[str], str]) -> list[
                             for row in rows
                         ],
                         "bar": METRICS[metrics[0]] if metrics else None,
+                        "sizes": _common_sizes(rows),
                     }
                 )
     return groups
+
+
+def _common_sizes(rows: Sequence[dict[str, Any]]) -> str | None:
+    """Return sessions and rows as a phrase when every score rests on the same number of them."""
+    sizes = {(int(row["n_sessions"] or 0), int(row["n_rows"] or 0)) for row in rows}
+    if len(sizes) != 1:
+        return None
+    sessions, count = sizes.pop()
+    return f"{sessions:,} sessions, {count:,} rows each"
 
 
 def _score_row(

@@ -202,7 +202,7 @@ def heat_map(profiles: LeadLag) -> str:
     Colour deepens to full at three times the band of noise; a frame marks a future lag outside that band.
     """
     left, top, row = 150, 22, 17
-    width = (WIDTH - left - 4) / len(profiles.lags)
+    width = (WIDTH - left - 18) / len(profiles.lags)
     height = top + row * len(profiles.columns) + 6
     every = max(1, round(len(profiles.lags) / 8))
     parts = [

@@ -191,11 +191,16 @@ def test_a_future_lag_outside_its_band_is_framed_and_noise_is_not(page):
     assert all(lag.startswith("+") for _, lag in framed)
 
 
-def test_counts_that_came_as_floats_are_shown_as_counts(make, contents):
+def test_sizes_stand_once_when_they_are_the_same_and_in_each_row_when_not(make, contents):
     scores = contents.scores.with_columns(pl.col("n_rows", "n_sessions").cast(pl.Float64))
-    page = render_report(make(scores=scores))
-    assert ">35,280<" in page
-    assert ">1,764<" in page
+    assert render_report(make(scores=scores)).count("1,764 sessions, 35,280 rows each") == 2
+    uneven = scores.with_columns(
+        pl.when(pl.col("model") == "logistic").then(35_000.0).otherwise("n_rows").alias("n_rows")
+    )
+    page = render_report(make(scores=uneven))
+    assert "rows each" not in page
+    assert page.count(">35,280<") == contents.scores.height - 2
+    assert page.count(">35,000<") == 2
 
 
 def test_the_reason_of_a_verdict_is_shown_beside_it(make, contents):
