@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conviction.ensembling._all import ensemble_all, ensemble_holdout
 from conviction.ensembling._combiners import COMBINERS, Combined, ridge_logistic
 from conviction.ensembling._ensemble import EnsembleResult, ensemble
 from conviction.ensembling._inputs import Inputs, gather
@@ -14,6 +15,8 @@ __all__ = [
     "EnsemblingParameters",
     "Inputs",
     "ensemble",
+    "ensemble_all",
+    "ensemble_holdout",
     "gather",
     "ridge_logistic",
 ]

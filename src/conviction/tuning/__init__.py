@@ -1,5 +1,6 @@
 """Nested tuning: each outer fold searches on its own training sessions; every trial goes on the ledger."""
 
+from conviction.tuning._all import Tunings, tune_all
 from conviction.tuning._objective import objective_value
 from conviction.tuning._tune import LEDGER_SCHEMA, TuningResult, empty_ledger, search_space, tune
 from conviction.tuning.parameters import TuningParameters
@@ -8,8 +9,10 @@ __all__ = [
     "LEDGER_SCHEMA",
     "TuningParameters",
     "TuningResult",
+    "Tunings",
     "empty_ledger",
     "objective_value",
     "search_space",
     "tune",
+    "tune_all",
 ]

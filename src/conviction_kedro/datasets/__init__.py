@@ -1,5 +1,6 @@
 """Kedro datasets of the workspace: prices, vendors' files, the team's processed format, and snapshots of all that a run makes."""
 
+from conviction_kedro.datasets._flat_files import FlatFilesDataset
 from conviction_kedro.datasets._kinds import (
     AuditedPanelSnapshot,
     AuditReportSnapshot,
@@ -7,6 +8,7 @@ from conviction_kedro.datasets._kinds import (
     FoldPlanSnapshot,
     FrameSnapshot,
     JsonSnapshot,
+    LedgerSnapshot,
     ModelsSnapshot,
     TextSnapshot,
 )
@@ -27,9 +29,11 @@ __all__ = [
     "EmbeddedIndexDataset",
     "EmbeddedPricesDataset",
     "FigureSnapshot",
+    "FlatFilesDataset",
     "FoldPlanSnapshot",
     "FrameSnapshot",
     "JsonSnapshot",
+    "LedgerSnapshot",
     "LongBarsDataset",
     "LongTableDataset",
     "ModelsSnapshot",

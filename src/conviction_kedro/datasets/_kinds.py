@@ -73,6 +73,35 @@ class FrameSnapshot(Snapshot[pl.DataFrame]):
         return _table_preview(self.load(), nrows)
 
 
+class LedgerSnapshot(FrameSnapshot):
+    """An append-only frame: saving adds the rows whose key is not there yet and changes none that is.
+
+    Parameters
+    ----------
+    filepath, credentials, metadata
+        As for every snapshot.
+    unique : list of str
+        The key of a row; the same trial scored twice stays one row.
+    """
+
+    kind = "ledger"
+
+    def __init__(
+        self,
+        filepath: str,
+        unique: list[str],
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, credentials, metadata)
+        self._unique = list(unique)
+
+    def save(self, data: pl.DataFrame) -> None:
+        """Append the rows that are new."""
+        known = self.load() if self._exists() else data.clear()
+        super().save(pl.concat([known, data]).unique(self._unique, keep="first", maintain_order=True))
+
+
 class JsonSnapshot(Snapshot[dict[str, Any]]):
     """Plain data as JSON with sorted keys."""
 

@@ -57,4 +57,4 @@ class OptionalTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         return self._table is None or self._table.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {} if self._table is None else self._table._describe()  # noqa: SLF001  # a wrapper says what it wraps
+        return {} if self._table is None else self._table._describe()  # a wrapper says what it wraps

@@ -11,9 +11,11 @@ from conviction_kedro.sources._massive_frames import (
     news_frame,
     splits_frame,
     ticker_details_frame,
+    vendor_ticker,
     workspace_symbol,
 )
 from conviction_kedro.sources._paging import Counts, PagedDownload
+from conviction_kedro.sources._read_flat_files import FLAT_FILE_ERRORS, read_flat_files
 from conviction_kedro.sources._retry import RetryPolicy
 from conviction_kedro.sources._secrets import Secret, resolve_credentials, resolve_secret
 from conviction_kedro.sources._storage import Storage
@@ -21,6 +23,7 @@ from conviction_kedro.sources._sync_report import SyncReport
 from conviction_kedro.sources._vendor_s3 import FlatFileSource, VendorObject
 
 __all__ = [
+    "FLAT_FILE_ERRORS",
     "Counts",
     "FlatFileKey",
     "FlatFileRecord",
@@ -43,9 +46,11 @@ __all__ = [
     "VendorObject",
     "dividends_frame",
     "news_frame",
+    "read_flat_files",
     "resolve_credentials",
     "resolve_secret",
     "splits_frame",
     "ticker_details_frame",
+    "vendor_ticker",
     "workspace_symbol",
 ]

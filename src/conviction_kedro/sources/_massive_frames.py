@@ -69,6 +69,17 @@ def workspace_symbol(ticker: str) -> str:
     return _CLASS_SHARE.sub(r"\1-\2", ticker) if _CLASS_SHARE.fullmatch(ticker) else ticker
 
 
+def vendor_ticker(symbol: str) -> str:
+    """Return the vendor's spelling of our symbol: class shares with a point.
+
+    Examples
+    --------
+    >>> [vendor_ticker(symbol) for symbol in ("AAPL", "BRK-B")]
+    ['AAPL', 'BRK.B']
+    """
+    return re.sub(r"^([A-Z]+)-([A-Z])$", r"\1.\2", symbol)
+
+
 def news_frame(records: list[dict[str, Any]], *, delay: timedelta = timedelta(0)) -> pl.DataFrame:
     """Return articles as events: one row an article and ticker.
 

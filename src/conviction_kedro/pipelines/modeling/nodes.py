@@ -16,8 +16,8 @@ from conviction_kedro.parameters import ModelingParameters
 
 def tune_models(
     audited_panel: AuditedPanel, fold_plan: FoldPlan, modeling: ModelingParameters, seed: int, n_jobs: int
-) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Return the best parameters of each (target, model, fold) and the table of trials."""
+) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
+    """Return the best parameters of each (target, model, fold), the table of trials, and what goes on the ledger."""
     result = tune_all(
         audited_panel,
         fold_plan,
@@ -28,7 +28,7 @@ def tune_models(
         observer=runtime.current().observer,
         n_jobs=n_jobs,
     )
-    return result.best, result.trials
+    return result.best, result.trials, result.ledger
 
 
 def predict_out_of_fold(

@@ -15,6 +15,13 @@ from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table
 from conviction_kedro.parameters import ModelingParameters
 from conviction_kedro.report_contents import assemble
 
+NEXT_STEPS = {
+    "the page": "data/08_reporting/report.html",
+    "compare runs": "make ui",
+    "explore the pipelines": "make viz",
+    "open the hold-out, on the record": "kedro run --pipeline=holdout",
+}
+
 
 def score_predictions(
     oof: pl.DataFrame, ensemble_oof: pl.DataFrame, modeling: ModelingParameters, evaluation: EvaluationParameters, seed: int
@@ -36,7 +43,7 @@ def write_report(
     fold_plan: FoldPlan,
     feature_catalog: pl.DataFrame,
     data_facts: dict[str, Any],
-    trials: pl.DataFrame,
+    ledger: pl.DataFrame,
     holdout_openings: pl.DataFrame,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
@@ -48,7 +55,7 @@ def write_report(
         fold_plan=fold_plan,
         feature_catalog=feature_catalog,
         data_facts=data_facts,
-        trials=trials,
+        ledger=ledger,
         holdout_openings=holdout_openings,
         daily_auc=daily_auc,
         luck=luck_lines(symbol_scores),
@@ -56,4 +63,4 @@ def write_report(
         run_id=runtime.current().run_id,
     )
     drawn = figures(contents)
-    return render_report(contents), console_summary(contents), drawn["auc_forest"], drawn["per_symbol"], drawn["folds"]
+    return render_report(contents), console_summary(contents, next_steps=NEXT_STEPS), drawn["auc_forest"], drawn["per_symbol"], drawn["folds"]

@@ -28,7 +28,7 @@ def create_pipeline() -> Pipeline:
                     "fold_plan",
                     "feature_catalog",
                     "data_facts",
-                    "trials",
+                    "ledger",
                     "holdout_openings",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
