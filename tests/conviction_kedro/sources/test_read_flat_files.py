@@ -1,0 +1,187 @@
+"""From copied files to bars: what is wrong has a name, what is left out was allowed, and the report says it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+from kedro.io import DatasetError
+
+from conviction.errors import BarsError, ParameterError
+from conviction.frames import check_panel
+from conviction.market import exchange_sessions
+from conviction_kedro.datasets import FlatFilesDataset
+from conviction_kedro.sources import FlatFileKey, FlatFileSync, Storage, read_flat_files
+
+# fixtures are arguments
+
+FIRST, LAST = date(2024, 1, 2), date(2024, 1, 12)
+SPAN = {"market": "stocks", "granularity": "day", "first": FIRST, "last": LAST}
+FOLDER = "us_stocks_sip/day_aggs_v1/2024/01"
+HEADER = "ticker,volume,open,close,high,low,window_start,transactions"
+
+
+@pytest.fixture
+def copied(vendor_files, source, tmp_path, retry):
+    """Return the workspace's own copy of nine good day files."""
+    place = Storage(tmp_path / "raw")
+    clock = lambda: datetime(2024, 3, 1, tzinfo=UTC)  # noqa: E731
+    FlatFileSync(source=source, destination=place, market="stocks", granularity="day", retry=retry, clock=clock).run(
+        FIRST, LAST
+    )
+    return place
+
+
+def test_every_row_of_every_file_arrives(copied, vendor_files):
+    found = read_flat_files(copied, **SPAN)
+    check_panel(found.bars, name="bars", required=["close", "volume"])
+    assert found.quality.problems == ()
+    expected = []
+    for key, content in vendor_files.items():
+        session = date.fromisoformat(key[-17:-7])
+        for line in gzip.decompress(content).decode().splitlines()[1:]:
+            ticker, volume, opened, close, high, low, *_ = line.split(",")
+            symbol = "BRK-B" if ticker == "BRK.B" else ticker
+            expected.append((symbol, session, *(float(x) for x in (opened, high, low, close, volume))))
+    got = found.bars.select("symbol", "session", "open", "high", "low", "close", "volume").rows()
+    assert got == sorted(expected)
+    assert {row[0] for row in got} == {"AAPL", "BRK-B", "NA", "TRUE"}
+
+
+def test_symbols_are_asked_for_in_our_spelling(copied):
+    found = read_flat_files(copied, **SPAN, symbols=["BRK-B", "NA"])
+    assert found.bars["symbol"].unique().sort().to_list() == ["BRK-B", "NA"]
+    assert found.bars.filter(pl.col("symbol") == "BRK-B")["volume"].unique().to_list() == [12.5]
+
+
+BAD = {
+    "truncated_gzip": lambda good: good[:-20],
+    "not_gzip": gzip.decompress,
+    "wrong_header": lambda good: gzip.compress(gzip.decompress(good).replace(b"window_start", b"timestamp")),
+    "negative_volume": lambda good: gzip.compress(gzip.decompress(good).replace(b"AAPL,1000", b"AAPL,-1000")),
+    "session_mismatch": lambda good: gzip.compress(gzip.decompress(good).replace(b",1704", b",1604")),
+}
+
+
+def damage(place, session, change, *, by_vendor):
+    """Make one file bad: as the vendor sent it (the manifest knows it), or on our disk."""
+    name = f"{FOLDER}/{session}.csv.gz"
+    content = change(place.read(name))
+    place.write(name, content)
+    if by_vendor:
+        import hashlib
+
+        manifest = "us_stocks_sip/day_aggs_v1/manifest.jsonl"
+        lines = [json.loads(line) for line in place.read(manifest).decode().splitlines()]
+        for line in lines:
+            if line["session"] == str(session):
+                line["sha256"], line["size"] = hashlib.sha256(content).hexdigest(), len(content)
+        place.write(manifest, "\n".join(json.dumps(line) for line in lines).encode())
+
+
+@pytest.mark.parametrize("rule", BAD)
+def test_a_bad_file_of_the_vendor_stops_the_run_unless_allowed(copied, rule):
+    damage(copied, date(2024, 1, 4), BAD[rule], by_vendor=True)
+    with pytest.raises(BarsError, match="1 flat files") as caught:
+        read_flat_files(copied, **SPAN)
+    assert f"2024-01-04 {rule}" in str(caught.value)
+    found = read_flat_files(copied, **SPAN, allow=[rule])
+    named = [p for p in found.quality.problems if p.name == rule]
+    assert named
+    assert all(p.session == date(2024, 1, 4) and p.quarantined for p in named)
+    rows = found.bars.filter(pl.col("session") == date(2024, 1, 4)).height
+    assert rows == (3 if rule == "negative_volume" else 0)
+    assert found.bars.filter(pl.col("session") != date(2024, 1, 4)).height == 8 * 4
+
+
+def test_all_bad_files_are_named_at_once(copied):
+    damage(copied, date(2024, 1, 3), BAD["truncated_gzip"], by_vendor=True)
+    damage(copied, date(2024, 1, 5), BAD["wrong_header"], by_vendor=True)
+    damage(copied, date(2024, 1, 8), lambda good: good + b"x", by_vendor=False)
+    with pytest.raises(BarsError, match="3 flat files") as caught:
+        read_flat_files(copied, **SPAN)
+    for line in ("2024-01-03 truncated_gzip", "2024-01-05 wrong_header", "2024-01-08 damaged_copy"):
+        assert line in str(caught.value)
+
+
+def test_a_copy_that_changed_on_our_disk_is_told_from_a_missing_one(copied):
+    other = copied.read(f"{FOLDER}/2024-01-05.csv.gz")
+    damage(copied, date(2024, 1, 4), lambda _: other, by_vendor=False)
+    copied.delete(f"{FOLDER}/2024-01-09.csv.gz")
+    with pytest.raises(BarsError, match="damaged_copy"):
+        read_flat_files(copied, **SPAN)
+    with pytest.raises(BarsError, match="missing_file"):
+        read_flat_files(copied, **SPAN, allow=["damaged_copy"])
+    found = read_flat_files(copied, **SPAN, allow=["damaged_copy", "missing_file"])
+    told = {(p.name, p.session, p.quarantined) for p in found.quality.problems}
+    assert told == {("damaged_copy", date(2024, 1, 4), True), ("missing_file", date(2024, 1, 9), True)}
+    assert found.bars["session"].n_unique() == 7
+
+
+def test_the_newest_edition_is_read(copied, s3, source, retry, day_file):
+    s3.put_object(Bucket="flatfiles", Key=f"{FOLDER}/2024-01-03.csv.gz", Body=day_file(date(2024, 1, 3), close=99.0))
+    FlatFileSync(
+        source=source, destination=copied, market="stocks", granularity="day", retry=retry, when_replaced="version"
+    ).run(FIRST, LAST)
+    closes = read_flat_files(copied, **SPAN, symbols=["AAPL"]).bars.select("session", "close").rows()
+    assert dict(closes)[date(2024, 1, 3)] == 99.0
+    assert dict(closes)[date(2024, 1, 4)] == 14.0
+
+
+def test_files_copied_by_other_means_are_read_and_reported(copied):
+    copied.delete("us_stocks_sip/day_aggs_v1/manifest.jsonl")
+    found = read_flat_files(copied, **SPAN)
+    assert found.bars.height == 36
+    assert [p.severity for p in found.quality.problems] == ["warning"] * 9
+    assert found.quality.names() == ("not_in_manifest",)
+
+
+def test_unknown_names_and_an_empty_place_are_refused(copied, tmp_path):
+    with pytest.raises(ParameterError, match="did you mean 'truncated_gzip'"):
+        read_flat_files(copied, **SPAN, allow=["truncated_gz"])
+    with pytest.raises(BarsError, match=r"no flat file of .* can be read"):
+        read_flat_files(Storage(tmp_path / "empty"), **SPAN, allow=["missing_file"])
+    with pytest.raises(BarsError, match=r"future"):
+        read_flat_files(copied, **SPAN, as_of=date(2024, 1, 9))
+
+
+def minute_file(session, opens, *, first=-90, count=600):
+    """One minute file of one ticker: from an hour and a half before the open on."""
+    start = int(opens.timestamp()) * 10**9
+    rows = [f"AAPL,10,5,5.5,6,4,{start + (first + i) * 60 * 10**9},2" for i in range(count)]
+    return gzip.compress(("\n".join([HEADER, *rows]) + "\n").encode())
+
+
+def test_minutes_outside_the_session_are_left_out_unless_wanted(tmp_path):
+    place = Storage(tmp_path)
+    session = date(2024, 1, 3)
+    name = str(FlatFileKey(market="stocks", granularity="minute", session=session))
+    place.write(name, minute_file(session, datetime(2024, 1, 3, 14, 30, tzinfo=UTC)))
+    span = {"market": "stocks", "granularity": "minute", "first": session, "last": session}
+    regular = read_flat_files(place, **span)
+    assert regular.bars.height == 390
+    assert regular.bars["bar_end"].min() == datetime(2024, 1, 3, 14, 31, tzinfo=UTC)
+    assert regular.bars["bar_end"].max() == datetime(2024, 1, 3, 21, 0, tzinfo=UTC)
+    assert "extended_hours" in regular.quality.names()
+    assert read_flat_files(place, **span, extended_hours=True).bars.height == 600
+
+
+def test_the_catalog_entry_loads_bars_and_writes_the_report(copied, tmp_path):
+    options = {"market": "stocks", "granularity": "day", "first_session": "2024-01-02", "last_session": "2024-01-12"}
+    copied.delete(f"{FOLDER}/2024-01-09.csv.gz")
+    dataset = FlatFilesDataset(
+        filepath=copied.uri(), **options, report_filepath=str(tmp_path / "out/quality.json"), allow=["missing_file"]
+    )
+    assert dataset.exists()
+    assert dataset.load().height == 32
+    report = json.loads((tmp_path / "out/quality.json").read_text())
+    assert report["counts"] == {"missing_file": 0}
+    assert report["problems"][0]["session"] == "2024-01-09"
+    with pytest.raises(DatasetError, match="missing_file"):
+        FlatFilesDataset(filepath=copied.uri(), **options).load()
+    with pytest.raises(DatasetError, match="vendor's"):
+        dataset.save(pl.DataFrame())
+    assert exchange_sessions("XNYS", FIRST, LAST).len() == 9
