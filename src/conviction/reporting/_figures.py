@@ -11,6 +11,7 @@ from conviction.reporting._tables import (
     PALETTE,
     ROLE_COLOURS,
     cumulative_daily_auc,
+    fold_name,
     fold_spans,
     lead_lag_matrix,
     null_standard_error,
@@ -196,7 +197,7 @@ def _timeline(contents: ReportContents) -> go.Figure:
                 go.Bar(
                     base=[span.first.isoformat() for span in part],
                     x=days,
-                    y=[f"fold {span.fold}" for span in part],
+                    y=[f"fold {fold_name(span.fold)}" for span in part],
                     orientation="h",
                     name=role,
                     marker={"color": PALETTE[ROLE_COLOURS[role]], "line": {"width": 0}},

@@ -16,6 +16,7 @@ from conviction.reporting._tables import (
     LeadLag,
     Span,
     Wander,
+    fold_name,
     nice_ticks,
     null_standard_error,
     thin,
@@ -60,18 +61,18 @@ def timeline(spans: Sequence[Span]) -> str:
         return ""
     first, last = min(span.first for span in spans), max(span.last for span in spans)
     days = max((last - first).days + 1, 1)
-    folds = sorted({span.fold for span in spans})
-    row, top, left = 22, 6, 34
+    folds = list(dict.fromkeys(span.fold for span in spans))
+    row, top, left = 22, 6, 40
     height = top + row * len(folds) + 26
     scale = (WIDTH - left - 6) / days
     parts = []
     for index, fold in enumerate(folds):
         y = top + index * row
-        parts.append(f'<text x="{left - 6}" y="{y + 13}" text-anchor="end" {_TEXT}>{escape(str(fold))}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 13}" text-anchor="end" {_TEXT}>{escape(fold_name(fold))}</text>')
         for span in (span for span in spans if span.fold == fold):
             x = left + (span.first - first).days * scale
             width = max(((span.last - span.first).days + 1) * scale, 1.2)
-            label = f"fold {fold} {span.role}: {span.first} to {span.last}, {span.sessions} sessions"
+            label = f"fold {fold_name(fold)}, {span.role}: {span.first} to {span.last}, {span.sessions} sessions"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{row - 6}" '
                 f'fill="{INK[ROLE_COLOURS.get(span.role, "grey")]}"><title>{escape(label)}</title></rect>'

@@ -12,6 +12,7 @@ import polars as pl
 
 from conviction.audit import LeadLagProfile
 from conviction.evaluation import null_auc_se
+from conviction.folds import HOLDOUT_FOLD
 from conviction.reporting._contents import ReportContents
 
 #: Okabe and Ito's palette: eight colours that people with any colour vision tell apart.
@@ -65,7 +66,7 @@ def fold_spans(folds: pl.DataFrame) -> list[Span]:
     Returns
     -------
     list of Span
-        Sorted by fold and first session; two runs of the same role with another role between them stay two.
+        Sorted by fold (the final one last) and first session; two runs of the same role with another role between them stay two.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def fold_spans(folds: pl.DataFrame) -> list[Span]:
     """
     runs = (
         folds.select("fold", "session", "role")
-        .sort("fold", "session")
+        .sort(_final_last(), "session", nulls_last=True)
         .with_columns(pl.struct("fold", "role").rle_id().alias("run"))
         .group_by("run", maintain_order=True)
         .agg(
@@ -91,17 +92,32 @@ def fold_spans(folds: pl.DataFrame) -> list[Span]:
     return [Span(*row) for row in runs.select("fold", "role", "first", "last", "sessions").iter_rows()]
 
 
+def fold_name(fold: int) -> str:
+    """Return how a fold is called: its number, or "final" for the fit that only the hold-out is scored with.
+
+    Examples
+    --------
+    >>> fold_name(3), fold_name(-1)
+    ('3', 'final')
+    """
+    return "final" if fold == HOLDOUT_FOLD else str(fold)
+
+
 def fold_summary(folds: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return one row per fold: its test span and the number of sessions of each role."""
+    """Return one row per fold, the final one last: its name, the span it is scored on, the sessions of each role."""
     rows: list[dict[str, Any]] = []
-    for (fold,), part in folds.sort("fold", "session").group_by("fold", maintain_order=True):
-        test = part.filter(pl.col("role") == "test")["session"]
+    for (fold,), part in folds.sort(_final_last(), "session", nulls_last=True).group_by("fold", maintain_order=True):
+        scored = part.filter(pl.col("role") == ("holdout" if fold == HOLDOUT_FOLD else "test"))["session"]
         counts = dict(part.group_by("role").len().iter_rows())
         rows.append(
-            {"fold": fold, "first": test.min() if len(test) else None, "last": test.max() if len(test) else None}
+            {"fold": fold_name(int(str(fold))), "first": scored.min(), "last": scored.max()}
             | {role: counts.get(role, 0) for role in ROLE_COLOURS}
         )
     return rows
+
+
+def _final_last() -> pl.Expr:
+    return pl.when(pl.col("fold") == HOLDOUT_FOLD).then(None).otherwise("fold")
 
 
 def ordered_scores(contents: ReportContents, target: str, split: str) -> list[dict[str, Any]]:

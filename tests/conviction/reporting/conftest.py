@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from conviction.audit import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
+from conviction.folds import HOLDOUT_FOLD
 from conviction.reporting import DataFacts, EnsembleChoice, Provenance, ReportContents, SymbolScores
 
 MODELS = (
@@ -84,6 +85,8 @@ def make_folds() -> pl.DataFrame:
             else:
                 role = "embargo"
             rows.append((fold, day, role))
+    for index, day in enumerate(days):
+        rows.append((HOLDOUT_FOLD, day, "holdout" if index >= 2260 else "train" if index < 2255 else "embargo"))
     return pl.DataFrame(rows, schema=["fold", "session", "role"], orient="row")
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conviction.audit import LeadLagProfile
+from conviction.folds import HOLDOUT_FOLD
 from conviction.reporting._tables import (
     cumulative_daily_auc,
     fold_spans,
@@ -42,9 +43,16 @@ def test_fold_spans_equal_a_slow_walk_over_the_sessions(folds, random):
     frame = pl.DataFrame(rows, schema=["fold", "session", "role"], orient="row")
     assert [tuple(span) for span in fold_spans(frame)] == expected
     for row in fold_summary(frame):
-        assert {role: row[role] for role in set(folds[row["fold"]])} == {
-            role: folds[row["fold"]].count(role) for role in set(folds[row["fold"]])
-        }
+        roles = folds[int(row["fold"])]
+        assert {role: row[role] for role in set(roles)} == {role: roles.count(role) for role in set(roles)}
+
+
+def test_the_final_fold_comes_last_and_is_scored_on_the_holdout(contents):
+    rows = fold_summary(contents.folds)
+    assert [row["fold"] for row in rows] == ["0", "1", "2", "3", "4", "5", "final"]
+    holdout = contents.folds.filter(pl.col("fold") == 0, pl.col("role") == "holdout")["session"]
+    assert (rows[-1]["first"], rows[-1]["last"]) == (holdout.min(), holdout.max())
+    assert fold_spans(contents.folds)[-1].fold == HOLDOUT_FOLD
 
 
 def test_the_null_standard_error_is_the_exact_one_over_all_orders():
