@@ -1,7 +1,8 @@
 """Hooks: validation of parameters, provenance and snapshot keys, tracking in MLflow."""
 
 from conviction_kedro.hooks._provenance import ProvenanceHooks
+from conviction_kedro.hooks._summary import SummaryHooks
 from conviction_kedro.hooks._tracking import TrackingHooks
 from conviction_kedro.hooks._validation import ValidationHooks
 
-__all__ = ["ProvenanceHooks", "TrackingHooks", "ValidationHooks"]
+__all__ = ["ProvenanceHooks", "SummaryHooks", "TrackingHooks", "ValidationHooks"]

@@ -1,0 +1,42 @@
+"""The console summary, last of all that a run prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from kedro.framework.hooks import hook_impl
+
+SUMMARY = "summary"
+FAILURE_TABLE = "audit_table"
+
+
+class SummaryHooks:
+    """Prints the summary of a finished run, and the audit's table of a run that the audit stopped."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Forget what an earlier run in this process said."""
+        self._texts = {}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Keep the texts that are worth repeating at the end."""
+        if dataset_name in (SUMMARY, FAILURE_TABLE):
+            self._texts[dataset_name] = data
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Print the summary, or the audit's table when the run ended with the audit."""
+        text = self._texts.get(SUMMARY) or self._texts.get(FAILURE_TABLE)
+        if text:
+            click.echo(f"\n{text}")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Print the audit's table, when there is one: it names the guilty columns."""
+        if FAILURE_TABLE in self._texts:
+            click.echo(f"\n{self._texts[FAILURE_TABLE]}", err=True)
