@@ -35,6 +35,8 @@ class Comparison:
         Common sessions and rows.
     n_unpaired : int
         Labelled rows that only one of the two has; they take no part.
+    block : int or None
+        Block length of the bootstrap in sessions; None for the daily AUC.
     """
 
     metric: str
@@ -47,6 +49,7 @@ class Comparison:
     n_sessions: int
     n_rows: int
     n_unpaired: int
+    block: int | None = None
 
     @property
     def better(self) -> bool:
@@ -119,7 +122,7 @@ def compare(
     )
     p = estimate.p if np.isfinite(estimate.p) else 1.0
     return Comparison(
-        metric, values[0], values[1], delta, estimate.lo, estimate.hi, p, n_sessions, joined.height, unpaired
+        metric, values[0], values[1], delta, estimate.lo, estimate.hi, p, n_sessions, joined.height, unpaired, block
     )
 
 

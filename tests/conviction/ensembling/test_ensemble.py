@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import rankdata
+from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from conviction.ensembling import COMBINERS, EnsemblingParameters, ensemble, gather, ridge_logistic
 from conviction.ensembling._context import context_columns
@@ -62,6 +66,23 @@ def test_what_a_combiner_says_of_a_fold_does_not_depend_on_that_fold_or_later_on
     assert not np.array_equal(scores[0], changed)
 
 
+@pytest.mark.parametrize("name", [*LEARNERS, "mean", "rank_mean"])
+def test_scores_of_later_sessions_change_nothing_before_them(name):
+    oof = models_oof()
+    cut = oof.filter(pl.col("fold") == 2)["session"].max()
+    later = oof.with_columns(
+        score=pl.when(pl.col("session") > cut).then(0.98 - 0.5 * pl.col("score")).otherwise("score")
+    )
+    before = (gather(oof, target="direction", excluded=()).rows["session"] <= cut).to_numpy()
+    parameters = EnsemblingParameters(purge=1, context=True)
+    one, other = (
+        COMBINERS[name](gather(frame, target="direction", excluded=()), ensembling=parameters, seed=0).score
+        for frame in (oof, later)
+    )
+    np.testing.assert_array_equal(one[before], other[before])
+    assert not np.array_equal(one[~before], other[~before])
+
+
 @pytest.mark.parametrize("purge", [1, 5])
 def test_labels_of_the_purged_sessions_teach_nothing(purge):
     oof = models_oof(n_sessions=320)
@@ -99,7 +120,11 @@ def test_folds_are_walked_in_the_order_of_time_whatever_their_names():
 def test_interleaved_folds_teach_each_other_nothing():
     oof = models_oof()
     sessions = oof.select("session").unique().sort("session").with_row_index("position")
-    woven = oof.join(sessions, on="session").with_columns(fold=(pl.col("position") % 2).cast(pl.Int32)).drop("position")
+    woven = (
+        oof.join(sessions, on="session")
+        .with_columns(fold=(pl.col("position") // 20 % 2).cast(pl.Int32))
+        .drop("position")
+    )
     steps = list(forward_steps(gather(woven, target="direction", excluded=()).rows, purge=1))
     assert all(not step.past.any() for step in steps)
 
@@ -114,8 +139,9 @@ def test_ridge_logistic_equals_scikit_learn():
 
 
 def test_past_weighted_leans_on_the_model_that_was_better():
+    oof = models_oof()
     result = ensemble(
-        models_oof(),
+        oof,
         target="direction",
         ensembling=EnsemblingParameters(purge=1, challengers=("past_weighted",)),
         seed=0,
@@ -123,6 +149,13 @@ def test_past_weighted_leans_on_the_model_that_was_better():
     last = result.weights.filter(pl.col("fold") == 3)
     weights = dict(last.select("input", "weight").iter_rows())
     assert weights["m2"] > weights["m1"] > weights["m0"] >= 0
+    past = oof.filter(pl.col("session") < oof.filter(pl.col("fold") == 3)["session"].min() - timedelta(days=1))
+    lifts = {}
+    for (model,), part in past.group_by("model"):
+        rank = part.select(pl.col("score").rank("average").over("session")).to_series()
+        lifts[model] = max(0.0, roc_auc_score(part["label"], rank) - 0.5)
+    for model, lift in lifts.items():
+        assert weights[model] == pytest.approx(lift / sum(lifts.values()), abs=1e-12)
     assert sum(weights.values()) == pytest.approx(1.0)
 
 
@@ -238,6 +271,32 @@ def test_calibration_keeps_the_order_within_folds_and_improves_the_log_loss_of_a
         pair = [frame.filter(pl.col("fold") == fold) for frame in frames]
         values = [auc(one["score"].to_numpy(), one["label"].to_numpy().astype(bool)) for one in pair]
         assert values[1] == pytest.approx(values[0], abs=1e-12)
+
+
+def test_calibration_never_turns_the_order_round():
+    oof = models_oof((0.3,), n_symbols=20).with_columns(score=1 - pl.col("score"))
+    parameters = EnsemblingParameters(purge=1, challengers=("mean",), calibrate=True, n_resamples=100)
+    result = ensemble(oof, target="direction", ensembling=parameters, seed=0)
+    raw = result.oof.filter(pl.col("model") == result.choice)["score"].to_numpy()
+    calibrated = result.oof.filter(pl.col("model") == "ensemble")
+    for fold in range(4):
+        here = (calibrated["fold"] == fold).to_numpy()
+        assert (rankdata(calibrated["score"].to_numpy()[here]) == rankdata(raw[here])).all()
+
+
+def test_a_challenger_that_is_only_luckily_better_is_not_chosen_and_challengers_share_the_confidence():
+    oof = models_oof((0.0, 0.0, 0.0), seed=3)
+    gains = {}
+    for challengers in (("stack_logistic",), ("stack_logistic", "past_weighted", "mean", "stack_xgboost")):
+        parameters = EnsemblingParameters(purge=1, challengers=challengers, n_resamples=200)
+        result = ensemble(oof, target="direction", ensembling=parameters, seed=0)
+        assert result.choice == "rank_mean"
+        gains[len(challengers)] = result.comparisons
+    assert max(gain.delta for gain in gains[4].values()) > 0
+    alone, shared = gains[1]["stack_logistic"], gains[4]["stack_logistic"]
+    ratio = (shared.hi - shared.lo) / (alone.hi - alone.lo)
+    freedom = alone.n_sessions // alone.block - 1
+    assert ratio == pytest.approx(student.ppf(1 - 0.05 / 8, freedom) / student.ppf(0.975, freedom), rel=1e-6)
 
 
 def test_context_is_known_at_the_decision():

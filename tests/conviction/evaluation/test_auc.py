@@ -117,3 +117,4 @@ def test_sessions_without_a_cross_section_are_left_out():
     )
     assert daily_auc(rows, min_symbols=3)["session"].to_list() == [day[1]]
     assert daily_rank_ic(rows, min_symbols=2)["session"].to_list() == [day[0], day[2]]
+    assert daily_rank_ic(rows, min_symbols=3).is_empty()

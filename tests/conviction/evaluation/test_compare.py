@@ -30,6 +30,30 @@ def test_pooled_difference_is_the_difference_of_aucs_and_turns_its_sign():
     assert other.p == pytest.approx(one.p)
 
 
+def test_better_needs_the_whole_interval():
+    oof = simulate_null_oof(n_symbols=10, n_sessions=200, seed=1)
+    one, other = (
+        compare(*pair, evaluation=FAST, seed=0) for pair in ((oof, jittered(oof, 3)), (jittered(oof, 3), oof))
+    )
+    assert max(one.delta, other.delta) > 0
+    assert not one.better
+    assert not other.better
+
+
+def test_blocks_follow_the_memory_of_the_difference_not_of_the_score():
+    """A market-timing part shared by both scores has a long memory; their difference has none."""
+    oof = simulate_null_oof(n_symbols=5, n_sessions=800, seed=4)
+    slow = oof.join(oof.select("session").unique().sort("session").with_row_index("day"), on="session").with_columns(
+        wave=((pl.col("day") / 100).sin()), up=pl.col("day") % 200 < 100
+    )
+    shared = slow.with_columns(score=0.5 + 0.2 * pl.col("wave"), label=pl.col("up").cast(pl.Int8)).select(oof.columns)
+    rng = np.random.default_rng(0)
+    flips = pl.Series(rng.random(shared.height) < 0.3)
+    shared = shared.with_columns(label=pl.when(flips).then(1 - pl.col("label")).otherwise("label").cast(pl.Int8))
+    result = compare(jittered(shared, 1, 0.002), jittered(shared, 2, 0.002), evaluation=FAST, seed=0)
+    assert result.block < 20
+
+
 def test_pairing_makes_the_interval_much_shorter_than_the_scores_own():
     oof = simulate_null_oof(n_symbols=10, n_sessions=300, seed=1)
     paired = compare(jittered(oof, 1, 0.003), jittered(oof, 2, 0.003), evaluation=FAST, seed=0)

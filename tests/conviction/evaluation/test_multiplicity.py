@@ -49,6 +49,13 @@ def test_one_skilled_symbol_among_many_is_discovered_and_the_rest_are_not():
     assert table.filter("discovery")["symbol"].to_list() == ["S007"]
 
 
+def test_a_symbol_below_one_half_is_no_discovery():
+    oof = simulate_null_oof(n_symbols=6, n_sessions=600, seed=3, skill=0.5).with_columns(score=1 - pl.col("score"))
+    table = per_symbol(oof, evaluation=FAST, seed=0)
+    assert (table["q"] < 0.001).all()
+    assert table["discovery"].sum() == 0
+
+
 def test_symbols_without_an_interval_say_why_and_take_no_part_in_q():
     oof = simulate_null_oof(n_symbols=6, n_sessions=120, seed=3)
     start = oof["session"].min()

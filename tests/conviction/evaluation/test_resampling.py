@@ -82,6 +82,8 @@ def test_bootstrap_estimate_agrees_with_its_own_interval():
     estimate = bootstrap_estimate(0.52, resampled, null=0.5, confidence=0.95, block=5, n_sessions=500)
     assert estimate.se == pytest.approx(0.01 * np.sqrt(500 / 495), rel=0.02)
     assert estimate.hi - estimate.lo == pytest.approx(2 * student.ppf(0.975, 99) * estimate.se)
+    long_blocks = bootstrap_estimate(0.52, resampled, null=0.5, confidence=0.95, block=100, n_sessions=500)
+    assert long_blocks.se / np.std(resampled, ddof=1) == pytest.approx(np.sqrt(500 / 400), rel=1e-12)
     at_edge = bootstrap_estimate(
         0.5 + 0.52 - estimate.lo, resampled, null=0.5, confidence=0.95, block=5, n_sessions=500
     )

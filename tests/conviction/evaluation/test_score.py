@@ -144,6 +144,28 @@ def test_given_base_rates_are_the_reference_of_brier_skill():
         score(oof, evaluation=FAST, seed=0, base_rate=rates.head(3))
 
 
+def test_intervals_stay_inside_what_an_auc_can_be():
+    oof = simulate_null_oof(n_symbols=6, n_sessions=100, seed=4)
+    perfect = oof.with_columns(score=pl.col("label") * 0.3 + 0.1 + 0.6 * (pl.int_range(pl.len()) % 200 == 0))
+    for one in (perfect, perfect.with_columns(score=1 - pl.col("score"))):
+        metrics = score(one, evaluation=FAST, seed=0).metrics
+        assert 0.0 <= metrics["auc_pooled_lo"] < metrics["auc_pooled_hi"] <= 1.0
+        assert {metrics["auc_pooled_lo"], metrics["auc_pooled_hi"]} & {0.0, 1.0}
+
+
+def test_score_table_uses_each_targets_own_base_rates():
+    oof = simulate_null_oof(n_symbols=6, n_sessions=100, seed=4)
+    both = pl.concat([oof, oof.with_columns(target=pl.lit("relative"))])
+    rates = pl.DataFrame(
+        {"target": ["direction"] * 4 + ["relative"] * 4, "fold": [0, 1, 2, 3] * 2, "base_rate": [0.6] * 4 + [0.4] * 4}
+    )
+    table = score_table(both, evaluation=FAST, seed=0, base_rate=rates)
+    for target in ("direction", "relative"):
+        one = both.filter(pl.col("target") == target)
+        expected = score(one, evaluation=FAST, seed=0, base_rate=rates.filter(pl.col("target") == target))
+        assert table.filter(pl.col("target") == target)["brier_skill"].item() == expected.metrics["brier_skill"]
+
+
 def test_score_table_has_one_row_for_each_target_and_model():
     oof = simulate_null_oof(n_symbols=6, n_sessions=100, seed=4)
     other = simulate_null_oof(n_symbols=6, n_sessions=100, seed=5).with_columns(
