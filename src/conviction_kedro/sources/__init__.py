@@ -2,6 +2,7 @@
 
 from conviction_kedro.sources._errors import PinError, RetryableError, SourceError
 from conviction_kedro.sources._flat_files import FlatFileSync
+from conviction_kedro.sources._fred import FredRest, latest_readings, releases_frame
 from conviction_kedro.sources._http import JsonClient
 from conviction_kedro.sources._keys import FlatFileKey, Granularity, Market
 from conviction_kedro.sources._manifest import FlatFileRecord, Manifest
@@ -21,6 +22,7 @@ from conviction_kedro.sources._secrets import Secret, resolve_credentials, resol
 from conviction_kedro.sources._storage import Storage
 from conviction_kedro.sources._sync_report import SyncReport
 from conviction_kedro.sources._vendor_s3 import FlatFileSource, VendorObject
+from conviction_kedro.sources._volatility import read_vix
 
 __all__ = [
     "FLAT_FILE_ERRORS",
@@ -29,6 +31,7 @@ __all__ = [
     "FlatFileRecord",
     "FlatFileSource",
     "FlatFileSync",
+    "FredRest",
     "Granularity",
     "JsonClient",
     "Manifest",
@@ -45,8 +48,11 @@ __all__ = [
     "SyncReport",
     "VendorObject",
     "dividends_frame",
+    "latest_readings",
     "news_frame",
     "read_flat_files",
+    "read_vix",
+    "releases_frame",
     "resolve_credentials",
     "resolve_secret",
     "splits_frame",
