@@ -10,6 +10,7 @@ True
 from __future__ import annotations
 
 from conviction.features._build import FeatureBuild, build_features
+from conviction.features._describe import describe
 from conviction.features._feature import Definition, Family, Feature
 from conviction.features._registry import FAMILIES, definitions
 from conviction.features._sets import FEATURE_SETS
@@ -25,4 +26,5 @@ __all__ = [
     "FeatureParameters",
     "build_features",
     "definitions",
+    "describe",
 ]

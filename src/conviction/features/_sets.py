@@ -4,8 +4,70 @@ from __future__ import annotations
 
 from conviction.errors import FeatureError
 from conviction.features._feature import Definition
-from conviction.features._registry import definitions
+from conviction.features._registry import FAMILIES, definitions
 from conviction.features.parameters import FeatureParameters
+
+_LAGGED = (
+    *("ret_1d", "ret_2d", "ret_3d", "ret_5d", "ret_10d", "ret_20d"),
+    *("ret_1d_lag1", "ret_3d_lag1", "ret_5d_lag1", "ret_1d_lag2", "ret_1d_lag3", "ret_1d_lag4", "ret_1d_lag5"),
+)
+_CROSS_ASSET = (
+    *("rel_market_1d", "rel_market_5d", "rel_market_20d", "market_ret_1d", "market_ret_5d", "market_ret_20d"),
+    *("market_ret_1d_lag1", "market_ret_1d_lag2", "beta_60", "corr_market_60", "resid_market_1d"),
+    *("rel_qqq_1d", "rel_qqq_5d", "qqq_ret_1d", "qqq_ret_1d_lag1"),
+)
+_COMBINED = (
+    *_LAGGED,
+    *_CROSS_ASSET,
+    *("vol_5", "vol_20", "vol_60", "vol_ratio_5_20"),
+    *("mom_60", "mom_120", "close_to_high_60", "up_share_20", "trend_20"),
+)
+_PROCESSED = (
+    *(
+        "ret_1d",
+        "ret_2d",
+        "ret_3d",
+        "ret_5d",
+        "ret_10d",
+        "ret_20d",
+        "ret_60d",
+        "ret_1d_lag1",
+        "ret_3d_lag1",
+        "ret_5d_lag1",
+    ),
+    *("sma_ratio_5", "sma_ratio_10", "sma_ratio_20", "sma_ratio_60", "ema_ratio_12", "ema_ratio_26", "sma_cross_5_20"),
+    *("sma_cross_20_60", "kama_ratio_30", "rsi_6", "rsi_14", "macd", "macd_signal", "macd_hist", "bb_pct", "bb_width"),
+    *("cmo_14", "trix_15", "stoch_rsi_14", "stoch_k", "stoch_d", "willr_14", "cci_20", "adx_14", "plus_di_14"),
+    *("minus_di_14", "aroon_osc_25", "ultosc", "bop", "sar_gap", "mom_60", "close_to_high_60", "up_share_20"),
+    *("vol_5", "vol_20", "vol_60", "vol_ratio_5_20", "natr_14", "parkinson_20", "garman_klass_20", "range_pct"),
+    *("overnight_ret", "intraday_ret", "volume_ratio_20", "volume_z_20", "obv_share_20", "mfi_14", "chaikin_osc"),
+    *("amihud_20", "vwap_ratio_20", "volume_change_1d", "day_of_week", "weekdays_to_month_end"),
+)
+_ENHANCED = (
+    *_PROCESSED,
+    *(
+        "ret_1d_lag2",
+        "ret_1d_lag3",
+        "ret_1d_lag4",
+        "ret_1d_lag5",
+        "mom_120",
+        "mom_252",
+        "trend_20",
+        "efficiency_20",
+        "close_to_low_60",
+    ),
+    *("skew_20", "kurt_20", "downside_vol_20", "vol_ewma", "vol_of_vol_20", "yang_zhang_20", "rogers_satchell_20"),
+    *("aroon_up_25", "aroon_down_25", "linreg_slope_14", "tsf_gap_14", "tema_ratio_20", "ppo", "ht_period"),
+    *("dollar_volume_20", "corr_ret_volume_20", "roll_spread_20", "corwin_schultz_20", "is_month_turn"),
+    *("rel_market_1d", "rel_market_5d", "rel_market_20d", "market_ret_1d", "market_ret_5d", "market_ret_1d_lag1"),
+    *("beta_60", "corr_market_60", "idio_vol_60", "resid_market_1d", "rel_qqq_1d", "qqq_ret_1d_lag1"),
+    *("xs_rank_ret_1d", "xs_rank_ret_5d", "xs_rank_ret_20d", "xs_rank_vol_20", "xs_resid_ret_1d", "xs_breadth"),
+    *("xs_dispersion", "vix_level", "vix_momentum", "vix_regime", "vix_rank", "vix_premium"),
+    *("macro_dgs10_change", "macro_t10y2y_level", "macro_unrate_change", "macro_cpiaucsl_change"),
+    *("iv_rank", "iv_term_slope", "iv_premium", "put_call_gap"),
+    *("news_sentiment", "news_sentiment_weighted", "news_volume"),
+    *("days_to_event", "days_since_event"),
+)
 
 #: Everything of a family is written "family:NAME", so that the set follows the family's windows.
 _SETS: dict[str, tuple[str, ...]] = {
@@ -20,7 +82,25 @@ _SETS: dict[str, tuple[str, ...]] = {
         *("overnight_ret", "range_pct", "garman_klass_20", "natr_14", "volume_ratio_20", "amihud_20", "mfi_14"),
         *("day_of_week", "weekdays_to_month_end"),
     ),
+    "lagged": _LAGGED,
+    "cross_asset": _CROSS_ASSET,
+    "combined": _COMBINED,
+    "processed": _PROCESSED,
+    "enhanced": _ENHANCED,
     "alpha158": ("family:alpha158",),
+    "all": tuple(f"family:{name}" for name in FAMILIES),
+}
+
+#: What each set is for.
+SET_DESCRIPTIONS: dict[str, str] = {
+    "quick": "the default: closes and a market index suffice; seven more where the source has whole bars",
+    "lagged": "returns and lagged returns alone, the first of the feature groups that are compared per symbol",
+    "cross_asset": "the stock against the market and a second index, and their lags: the second group",
+    "combined": "both groups with volatility and momentum",
+    "processed": "technical indicators of the daily bar",
+    "enhanced": "`processed` with market, cross-section, VIX, macro, options, news and events",
+    "alpha158": "the factors of Qlib's Alpha158",
+    "all": "every feature there is",
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 import conviction.features as room
 from conviction.errors import FeatureError, FrameError, ParameterError
-from conviction.features import FAMILIES, FEATURE_SETS, FeatureParameters, build_features, definitions
+from conviction.features import FAMILIES, FEATURE_SETS, FeatureParameters, build_features, definitions, describe
 
 
 def test_quick_set_on_closes_alone_says_what_it_leaves_out(embedded_bars):
@@ -120,3 +121,20 @@ def test_excluded_feature_is_neither_built_nor_omitted():
 def test_public_names_are_there():
     assert len(set(room.__all__)) == len(room.__all__)
     assert all(hasattr(room, name) for name in room.__all__)
+
+
+def test_the_page_of_features_is_up_to_date():
+    page = Path(__file__).resolve().parents[3] / "docs" / "features.md"
+    assert page.read_text(encoding="utf-8") == describe(), (
+        "run: python -c \"import conviction.features as f; open('docs/features.md', 'w').write(f.describe())\""
+    )
+
+
+def test_sets_have_the_published_sizes():
+    sizes = {name: len(members) for name, members in FEATURE_SETS.items()}
+    assert sizes["combined"] == 37
+    assert sizes["processed"] == 63
+    assert sizes["enhanced"] == 128
+    assert sizes["alpha158"] == 158
+    assert set(FEATURE_SETS["processed"]) < set(FEATURE_SETS["enhanced"])
+    assert {"ret_1d_lag1", "ret_3d_lag1", "ret_5d_lag1", "rel_qqq_1d"} <= set(FEATURE_SETS["combined"])
