@@ -304,10 +304,11 @@ def _note_findings(relations: Relations, notes: dict[str, Any]) -> list[Finding]
     late = {label: text for label, text in relations.raised.items() if label != "repeated call"}
     if late:
         label, text = next(iter(late.items()))
+        short = {f"cut at {name}" for name in notes["cuts"] if relations.position(name) < 60}
         findings.append(
             Finding(
                 check="raises_on_cut",
-                severity="warning",
+                severity="info" if set(late) <= short else "warning",
                 evidence={"times": len(late), "first": label, "error": text},
                 explanation=f"The function raised on {len(late)} variants of the bars, first: {label}.",
                 remedy="let it return missing values where it has too little data; those variants prove nothing.",

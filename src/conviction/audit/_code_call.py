@@ -170,7 +170,7 @@ class Bars:
         last = len(self.grid.sessions) - 1
         block = codes > last - sessions
         span = self.grid.sessions[last] - self.grid.sessions[max(0, last - sessions + 1)]
-        days = span.days + 3
+        days = 7 * (span.days // 7 + 1)  # whole weeks keep the weekdays
         if self.pandas:
             import pandas as pd
 

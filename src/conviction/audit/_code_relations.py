@@ -81,6 +81,10 @@ class Relations:
         self._scale: dict[str, float] = {}
         self._given: set[str] = set()
 
+    def position(self, session: str) -> int:
+        """Return the position of a session by its name."""
+        return [self.grid.session_name(code) for code in range(len(self.grid.sessions))].index(session)
+
     # -- calls
 
     def ask(self, frame: Any) -> Answer:
@@ -294,9 +298,7 @@ class Relations:
     def lookback(self) -> dict[str, int]:
         """Return how many rows after one changed session each column still changes (at least)."""
         measured = dict.fromkeys((name for name in self.base if name not in self.unstable), 0)
-        n = len(self.grid.sessions)
-        for share, kind in ((0.02, "up"), (0.3, "down")):
-            touched = max(1, int(share * n))
+        for touched, kind in self._touched():
             here = self.grid.session_code == touched
             values = changed_numbers(self.bars, here, kind, seed=self.seed)
             other = self.columns("one changed session", self.bars.variant(values), None)
@@ -311,6 +313,50 @@ class Relations:
                 if moved.any():
                     measured[name] = max(measured[name], int(distance[moved].max()))
         return measured
+
+    def _touched(self) -> list[tuple[int, str]]:
+        """Return the single sessions to change: the first, an early end of a month, a later end of a week."""
+        n = len(self.grid.sessions)
+        stamps = self.grid.sessions
+        month = [i for i in range(1, n - 1) if stamps[i].month != stamps[i + 1].month]
+        week = [i for i in range(1, n - 1) if stamps[i + 1].weekday() < stamps[i].weekday()]
+        later = [i for i in week if i >= 0.3 * n]
+        return [(0, "noise"), (month[0] if month else 1, "up"), (later[0] if later else n // 3, "down")]
+
+    def comb(self, memories: dict[str, int]) -> None:
+        """Change single sessions so far apart that the rows between must not move; confirm what moves.
+
+        For columns of short memory a few such runs look at every boundary of every symbol, so a leak in one symbol and
+        one week has nowhere to hide.
+        """
+        for shortest, longest, runs in ((0, 4, 6), (5, 40, 4)):
+            columns = {name for name, rows in memories.items() if shortest <= rows <= longest} - set(self.guilty)
+            if columns:
+                spacing = longest + 2
+                for run in range(runs):
+                    self._comb_run(columns, memories, spacing=spacing, offset=run * spacing // runs)
+
+    def _comb_run(self, columns: set[str], memories: dict[str, int], *, spacing: int, offset: int) -> None:
+        code = self.grid.session_code
+        since = (code - offset) % spacing
+        here = since == 0
+        kind = ("up", "down")[offset % 2]
+        other = self.columns(
+            "single changed sessions", self.bars.variant(changed_numbers(self.bars, here, kind, seed=self.seed)), None
+        )
+        if other is None:
+            return
+        suspects: dict[int, set[str]] = {}
+        for name in columns - set(self.unstable):
+            # A row may move when it is the changed one, or within the column's memory after it; two rows of margin.
+            quiet = (since > memories[name] + (1 if spacing > 6 else 0)) & ~here
+            rows = np.flatnonzero(self.wrong(name, self.base, other, quiet))
+            for cut in dict.fromkeys(code[rows[:2000]].tolist()):
+                suspects.setdefault(int(cut), set()).add(name)
+                if len(suspects) >= 4:
+                    break
+        for cut, names in list(suspects.items())[:4]:
+            self.change_after(cut, kind, only=names)
 
     def run(self, *, n_cuts: int, thorough: bool) -> dict[str, Any]:
         """Run all relations; return what is not evidence against a column but worth reporting."""
@@ -327,10 +373,12 @@ class Relations:
         self._perturb(cuts, thorough=thorough)
         if thorough:
             self.extend()
+            memories = self.lookback()
+            self.comb(memories)
             crossing, deaf = self.change_some()
             for run in range(3):
                 self.staggered(run, set(self.base) - crossing)
-            notes |= {"crossing": crossing, "deaf": deaf, "reindexed": self.reindex(), "lookback": self.lookback()}
+            notes |= {"crossing": crossing, "deaf": deaf, "reindexed": self.reindex(), "lookback": memories}
         return notes
 
     def _perturb(self, cuts: list[int], *, thorough: bool) -> None:

@@ -1,7 +1,8 @@
 """What a function remembers between calls: found, reset before each call, and reported.
 
 A function that fits a scaler on its first call and keeps it would look causal on cut data: the scaler already saw
-everything. With its memory reset before each call, it cannot hide.
+everything. With its memory reset before each call, it cannot hide. Lists and whole numbers are left alone: they are how
+callers count and record calls.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class _Slot:
 
     def restore(self) -> bool:
         """Put the first content back; return whether it had changed."""
-        changed = self.current() is not self.value
+        current = self.current()
+        changed = current is not self.value and not (_is_count(current) and _is_count(self.value))
         if changed:
             if isinstance(self.owner, types.CellType):
                 self.owner.cell_contents = self.value
@@ -44,9 +46,13 @@ class _Slot:
         return _restore_content(self.value, self.content) or changed
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _content(value: Any) -> Any:
     try:
-        if isinstance(value, (dict, list, set)):
+        if isinstance(value, (dict, set)):
             return copy.deepcopy(value)
         if hasattr(value, "__dict__") and not isinstance(value, (*_PLAIN, types.FunctionType)) and not _is_data(value):
             return copy.deepcopy(value.__dict__)
@@ -58,15 +64,16 @@ def _content(value: Any) -> Any:
 def _restore_content(value: Any, content: Any) -> bool:
     if content is None:
         return False
-    target = value if isinstance(value, (dict, list, set)) else value.__dict__
+    target = value if isinstance(value, (dict, set)) else value.__dict__
     if _same(target, content):
         return False
     fresh = copy.deepcopy(content)
+    if isinstance(target, dict):
+        fresh |= {k: v for k, v in target.items() if k in fresh and _is_count(v) and _is_count(fresh[k])}
+        if _same(target, fresh):
+            return False
     target.clear()
-    if isinstance(target, list):
-        target.extend(fresh)
-    else:
-        target.update(fresh)
+    target.update(fresh)
     return True
 
 
@@ -91,6 +98,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _is_data(value: Any) -> bool:
     return type(value).__module__.split(".")[0] in ("pandas", "polars", "numpy", "pyarrow")
+
+
+def _is_large(value: Any) -> bool:
+    """Return whether something could hold a column of data: arrays, frames and collections of 200 items or more."""
+    shape = getattr(value, "shape", None) if _is_data(value) else None
+    if isinstance(shape, tuple):
+        return bool(shape) and int(np.prod([int(side) for side in shape])) >= 200
+    return isinstance(value, (dict, list, tuple)) and len(value) >= 200
 
 
 @dataclass
@@ -171,7 +186,7 @@ class StateGuard:
         ):
             self._visit(value, depth - 1)
             return
-        if _is_data(value) and np.size(getattr(value, "shape", ())) and int(np.prod(value.shape)) >= 50:
+        if _is_large(value):
             self.captured.append(name)
         self.slots.append(_Slot(owner, name, value, _content(value)))
 
