@@ -128,7 +128,7 @@ def fit_logistic(
     flagged, used = flagged[keep[used.size :]], used[keep[: used.size]]
     design, mean, scale = np.ascontiguousarray(design[:, keep]), mean[keep], scale[keep]
     _standardise(design, mean, scale, params.clip)
-    model = LogisticRegression(C=params.C, solver="newton-cholesky", max_iter=100, random_state=seed)
+    model = LogisticRegression(C=params.C, solver="newton-cholesky", tol=1e-8, max_iter=100, random_state=seed)
     with threadpool_limits(limits=n_threads):
         model.fit(design, train.labels, sample_weight=balanced(train, balance=params.class_balance))
     return LogisticEstimator(

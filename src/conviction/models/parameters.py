@@ -77,9 +77,9 @@ class BoostingParameters(ModelParameters):
         Weight the two classes equally.
     """
 
-    n_estimators: int = Field(default=400, ge=1)
-    early_stopping_rounds: int | None = Field(default=30, ge=1)
-    early_stopping_metric: Literal["auc", "logloss"] = "auc"
+    n_estimators: int = Field(default=300, ge=1)
+    early_stopping_rounds: int | None = Field(default=60, ge=1)
+    early_stopping_metric: Literal["auc", "logloss"] = "logloss"
     max_bin: int = Field(default=63, ge=7, le=255)
     class_balance: bool = False
 
@@ -87,8 +87,8 @@ class BoostingParameters(ModelParameters):
 class LightGBMParameters(BoostingParameters):
     """LightGBM; names as in its scikit-learn interface."""
 
-    learning_rate: float = Field(default=0.05, gt=0, le=1)
-    num_leaves: int = Field(default=15, ge=2, le=1024)
+    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    num_leaves: int = Field(default=7, ge=2, le=1024)
     max_depth: int = Field(default=-1, ge=-1)
     min_child_samples: int = Field(default=200, ge=1)
     subsample: float = Field(default=0.8, gt=0, le=1)
@@ -101,8 +101,8 @@ class LightGBMParameters(BoostingParameters):
 class XGBoostParameters(BoostingParameters):
     """XGBoost; names as in its native interface, so that a delegated container takes the same table."""
 
-    eta: float = Field(default=0.05, gt=0, le=1)
-    max_depth: int = Field(default=4, ge=1, le=16)
+    eta: float = Field(default=0.03, gt=0, le=1)
+    max_depth: int = Field(default=3, ge=1, le=16)
     min_child_weight: float = Field(default=10.0, ge=0)
     subsample: float = Field(default=0.8, gt=0, le=1)
     colsample_bytree: float = Field(default=0.5, gt=0, le=1)

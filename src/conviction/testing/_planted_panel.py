@@ -7,8 +7,11 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from conviction.errors import ParameterError
+
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class PlantedPanel:
     targets : tuple of str
         ``("direction", "relative")``.
     planted_auc : float
-        AUC of `truth` against `relative`, in expectation.
+        AUC of `truth` against `relative`, over all labelled rows.
     truth : polars.Series
         The score that generated the labels, one value a row of `frame`.
     """
@@ -54,10 +57,10 @@ def planted_panel(
 ) -> PlantedPanel:
     """Make a panel whose `relative` label can be predicted with a known AUC.
 
-    The latent return of a row is ``rho * score + sqrt(1 - rho^2) * noise``; for normal scores and a label that cuts
-    at the median the AUC of the score is ``1/2 + (2/pi) * arcsin(rho / sqrt(2))`` (orthant probability of a
-    trivariate normal), which is solved for rho. The score is a weighted sum of the first five features and, with the
-    share `nonlinear` of its variance, the product of the first two. A common market return is added for `direction`.
+    The latent return of a row is ``rho * score + sqrt(1 - rho^2) * noise``, and rho is found by bisection so that the
+    AUC of the score against `relative` is `planted_auc` in the panel that is returned. The score is a weighted sum of
+    the first five features and, with the share `nonlinear` of its variance, the product of the first two. A common
+    market return is added for `direction`.
 
     Parameters
     ----------
@@ -100,8 +103,7 @@ def planted_panel(
     weights = np.array([0.6, 0.5, 0.4, 0.35, 0.33])
     linear = matrix[:, :5] @ (weights / np.linalg.norm(weights))
     score = np.sqrt(1 - nonlinear) * linear + np.sqrt(nonlinear) * matrix[:, 0] * matrix[:, 1]
-    rho = np.sqrt(2) * np.sin(np.pi * (planted_auc - 0.5) / 2)
-    latent = rho * score + np.sqrt(1 - rho**2) * rng.standard_normal(rows)
+    latent = _latent(score, rng.standard_normal(rows), planted_auc=planted_auc, n_symbols=n_symbols)
     market = rng.standard_normal(n_sessions)
     day = np.tile(np.arange(n_sessions), n_symbols)
     matrix[rng.random(matrix.shape) < missing] = np.nan
@@ -139,3 +141,20 @@ def planted_panel(
 def _weekdays(n: int) -> pl.Series:
     days = np.busday_offset(np.datetime64(date(2015, 1, 1)), np.arange(n), roll="forward")
     return pl.Series("session", days).cast(pl.Date)
+
+
+def _latent(score: Vector, noise: Vector, *, planted_auc: float, n_symbols: int) -> Vector:
+    if planted_auc == 0.5:
+        return noise
+    low, high = 0.0, 0.999
+    shape = (n_symbols, -1)
+    ranks = np.argsort(np.argsort(score.reshape(shape)[:, :-1].ravel())) + 1.0
+    for _ in range(30):
+        rho = (low + high) / 2
+        latent = rho * score + np.sqrt(1 - rho**2) * noise
+        labelled = latent.reshape(shape)[:, :-1]
+        ones = (labelled > np.median(labelled, axis=0)).ravel()
+        n_ones = int(ones.sum())
+        auc = (ranks[ones].sum() - n_ones * (n_ones + 1) / 2) / (n_ones * (ones.size - n_ones))
+        low, high = (rho, high) if auc < planted_auc else (low, rho)
+    return np.asarray(latent)
