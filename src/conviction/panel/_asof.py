@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import polars as pl
 
@@ -20,6 +21,7 @@ def asof_join(
     known_at: str,
     values: Sequence[str],
     keep_known_at: str | None = None,
+    max_age: timedelta | None = None,
 ) -> pl.DataFrame:
     """Give each panel row the last event that was known at its decision time: ``known_at <= decision_at``.
 
@@ -37,6 +39,8 @@ def asof_join(
         Columns to bring over; null where no event was known yet.
     keep_known_at : str, optional
         Bring the event's moment over too, under this name; ages of events come from it.
+    max_age : datetime.timedelta, optional
+        Events older than this at the decision count as unknown: null instead of a value that a dead source left behind.
 
     Returns
     -------
@@ -87,6 +91,9 @@ def asof_join(
         coalesce=False,
         check_sortedness=False,
     ).sort("_row")
+    if max_age is not None:
+        fresh = (pl.col(DECISION_AT) - pl.col("_known_at")) <= max_age
+        joined = joined.with_columns(pl.when(fresh).then(pl.col(c)).alias(c) for c in (*values, "_known_at"))
     if keep_known_at is None:
         return joined.drop("_row", "_known_at")
     return joined.drop("_row").rename({"_known_at": keep_known_at})
