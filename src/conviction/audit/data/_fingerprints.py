@@ -1,0 +1,245 @@
+"""Fingerprints of scaling over the whole history, each a test of one packed column (rows by symbols)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from conviction.audit.data._association import standard
+from conviction.audit.data._context import Context
+from conviction.audit.data._match import Match
+from conviction.audit.data._panel import Array, session_mean
+
+Found = tuple[str, dict[str, float | int | str | None], tuple[str, ...]] | None
+Test = Callable[[Array, Context, str], Found]
+_SHARES = (0.005, 0.01, 0.02, 0.025, 0.03, 0.05, 0.1)
+
+
+def _usable(packed: Array) -> Array:
+    return np.asarray(np.isfinite(packed).sum(axis=0) >= 30)
+
+
+def _verdict(hit: Array, strict: Array, ctx: Context, what: str, evidence: dict[str, float | int | str | None]) -> Found:
+    """Accept a fingerprint that most symbols show, or that single symbols show to the last digit."""
+    if hit.sum() >= max(2, 0.75 * len(hit)):
+        return f"{what} in {int(hit.sum())} of {len(hit)} symbols", evidence, ()
+    if len(hit) == 1 and strict.any():
+        return what, evidence, ()
+    if strict.any() and len(strict) == len(ctx.panel.symbols):
+        names = tuple(ctx.panel.symbols[i] for i in np.flatnonzero(strict))
+        return f"{what} in {', '.join(names[:5])}", evidence, names if len(names) <= 3 else ()
+    return None
+
+
+def per_session(ctx: Context, name: str) -> bool:
+    """Whether the column is centred within each session: then its mean over the history says nothing."""
+    column = ctx.panel.column(name)
+    mean = np.abs(session_mean(column))
+    spread = np.nanstd(column)
+    return bool(np.nanmean(mean <= 1e-5 * max(float(spread), 1e-300)) > 0.8)
+
+
+def centred_and_scaled(packed: Array, ctx: Context, name: str) -> Found:
+    """Mean 0 (and standard deviation 1) to the last digits, a symbol or pooled."""
+    if per_session(ctx, name):
+        return None
+    use = np.flatnonzero(_usable(packed))
+    values = packed[:, use]
+    n = np.isfinite(values).sum(axis=0)
+    mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    other = spread * np.sqrt(n / (n - 1))
+    unit = np.minimum(np.abs(spread - 1), np.abs(other - 1))
+    zero = np.abs(mean) / np.where(spread > 0, spread, np.inf)
+    zero = np.where(spread > 0, zero, np.inf)
+    evidence: dict[str, float | int | str | None] = {
+        "largest_mean": float(np.max(np.abs(mean))),
+        "median_spread": float(np.median(spread)),
+    }
+    found = _verdict(
+        (zero < 2e-3) & (unit < 2e-3), (zero < 1e-6) & (unit < 1e-6), ctx, "mean 0 and standard deviation 1", evidence
+    ) or _verdict(zero < 1e-6, zero < 1e-10, ctx, "a mean of exactly 0", evidence)
+    if found is not None:
+        return found
+    flat = packed[np.isfinite(packed)]
+    mean, spread = flat.mean(), flat.std()
+    if spread > 0 and abs(mean) < 1e-4 * spread and abs(spread * np.sqrt(len(flat) / (len(flat) - 1)) - 1) < 2e-4:
+        return "mean 0 and standard deviation 1 over all rows", {"mean": float(mean), "spread": float(spread)}, ()
+    if spread > 0 and abs(mean) < 2e-8 * spread and len(np.unique(flat[:5000])) > 50:
+        return "a mean of exactly 0 over all rows", {"mean": float(mean), "spread": float(spread)}, ()
+    return None
+
+
+def between_extremes(packed: Array, ctx: Context, name: str) -> Found:
+    """Smallest and largest value exactly 0 and 1 (or -1 and 1, 0 and 100), each attained once."""
+    use = np.flatnonzero(_usable(packed))
+    values = packed[:, use]
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    once = ((values == low).sum(axis=0) == 1) & ((values == high).sum(axis=0) == 1)
+    for bottom, top in ((0.0, 1.0), (-1.0, 1.0), (0.0, 100.0)):
+        hit = (np.abs(low - bottom) < 1e-9) & (np.abs(high - top) < 1e-9 * max(top, 1)) & once
+        text = f"its range is exactly {bottom:g} to {top:g}, each end attained once,"
+        found = _verdict(hit, hit & (len(hit) <= 2), ctx, text, {"symbols": int(hit.sum())})
+        if found is not None:
+            return found
+        flat = values[np.isfinite(values)]
+        ends = abs(flat.min() - bottom) < 1e-9 and abs(flat.max() - top) < 1e-9 * max(top, 1)
+        if ends and (flat == flat.min()).sum() == 1 and (flat == flat.max()).sum() == 1:
+            return f"its range over all rows is exactly {bottom:g} to {top:g}, each end attained once", {}, ()
+    del name
+    return None
+
+
+def middle_and_quartiles(packed: Array, ctx: Context, name: str) -> Found:
+    """Median 0 and interquartile range 1, a symbol or pooled."""
+    use = np.flatnonzero(_usable(packed))
+    q = np.nanquantile(packed[:, use], (0.25, 0.5, 0.75), axis=0)
+    hit = (np.abs(q[1]) < 1e-5) & (np.abs(q[2] - q[0] - 1) < 1e-4)
+    found = _verdict(hit, hit & (np.abs(q[1]) < 1e-9), ctx, "median 0 and interquartile range 1", {"symbols": int(hit.sum())})
+    if found is not None or per_session(ctx, name):
+        return found
+    a, b, c = np.quantile(packed[np.isfinite(packed)], (0.25, 0.5, 0.75))
+    if abs(b) < 1e-6 and abs(c - a - 1) < 1e-5:
+        return "median 0 and interquartile range 1 over all rows", {"median": float(b)}, ()
+    return None
+
+
+def ranks(packed: Array, ctx: Context, name: str) -> Found:
+    """The same set of values in every symbol, or evenly spaced values: ranks or quantiles over the history."""
+    n = np.isfinite(packed).sum(axis=0)
+    full = np.flatnonzero(n == np.median(n[n >= 30])) if (n >= 30).any() else np.array([], dtype=int)
+    if not len(full):
+        return None
+    ordered = np.sort(packed[:, full], axis=0)[: int(n[full[0]])]
+    span = float(ordered[-1].max() - ordered[0].min())
+    distinct = len(np.unique(ordered[:, 0]))
+    if span <= 0 or distinct < 20:
+        return None
+    if _counts_time(packed):
+        return None
+    if len(full) >= 3:
+        same = np.abs(ordered - np.median(ordered, axis=1, keepdims=True)).max(axis=0) < 1e-7 * span
+        if same.mean() > 0.75 and distinct > 0.5 * len(ordered):
+            return "every symbol holds the same set of values: ranks over its history", {"symbols": int(same.sum())}, ()
+    for values in (ordered[:, 0], np.sort(packed[np.isfinite(packed)])):
+        gaps = np.diff(values)
+        if len(np.unique(values)) > 0.98 * len(values) and len(values) > 50 and gaps.std() < 1e-4 * gaps.mean():
+            return "its values are evenly spaced: ranks over the history", {"values": len(values)}, ()
+    del name, ctx
+    return None
+
+
+def _counts_time(packed: Array) -> bool:
+    steps = np.diff(packed, axis=0)
+    steps = steps[np.isfinite(steps)]
+    return bool(len(steps) and (np.mean(steps >= 0) > 0.99 or np.mean(steps <= 0) > 0.99))
+
+
+def equal_bins(packed: Array, ctx: Context, name: str) -> Found:
+    """Few values, each held by the same number of rows: quantile bins over the history."""
+    flat = packed[np.isfinite(packed)]
+    values = np.unique(flat[:4000])
+    if not 2 <= len(values) <= 100 or len(np.unique(flat)) != len(values):
+        return None
+    if ctx.proved_causal(name):
+        return None
+    use = np.flatnonzero(_usable(packed))
+    counts = np.stack([(packed[:, use] == v).sum(axis=0) for v in values])
+    even = (counts.max(axis=0) - counts.min(axis=0) <= 2) & (counts.min(axis=0) >= 8)
+    what = f"its {len(values)} values are equally frequent"
+    if even.sum() >= max(2, 0.75 * len(even)) or (len(even) == 1 and even.all() and len(values) > 2):
+        return f"{what} in {int(even.sum())} of {len(even)} symbols", {"values": len(values)}, ()
+    whole = np.array([(flat == v).sum() for v in values])
+    column = ctx.panel.column(name)
+    each = np.stack([(column == v).sum(axis=1) for v in values])
+    by_session = np.mean(each.max(axis=0) - each.min(axis=0) <= 1) > 0.5
+    if whole.max() - whole.min() <= 2 and whole.min() >= 30 and not by_session:
+        return f"{what} over all rows", {"values": len(values)}, ()
+    return None
+
+
+def clipped(packed: Array, ctx: Context, name: str) -> Found:
+    """Both extremes repeated in exactly the same round share of rows: clipped at quantiles of the history."""
+    if ctx.proved_causal(name) and ctx.matches[name].share > 0.9999:
+        return None
+    flat = packed[np.isfinite(packed)]
+    if len(np.unique(flat[:5000])) < 100:
+        return None
+    for values, where in ((flat, "over all rows"), *((c[np.isfinite(c)], "in each symbol") for c in packed.T[:3])):
+        if len(values) < 150:
+            continue
+        bottom, top = int((values == values.min()).sum()), int((values == values.max()).sum())
+        for share in _SHARES:
+            wanted = share * len(values)
+            slack = 1.01
+            if wanted >= 4 and abs(bottom - wanted) <= slack + 0.5 and abs(top - wanted) <= slack + 0.5:
+                text = f"its ends are repeated in exactly {100 * share:g} % of the rows each, {where}"
+                return text, {"share": share, "rows_at_bottom": bottom, "rows_at_top": top}, ()
+    return None
+
+
+def residual_of_regression(packed: Array, ctx: Context, name: str) -> Found:
+    """Exactly uncorrelated with the session's market or with time in every symbol: a regression over the history."""
+    use = np.flatnonzero(_usable(packed))
+    if len(use) < 3 or packed.shape != ctx.panel.shape or ctx.library is None:
+        return None
+    market = ctx.panel.pack(np.where(ctx.panel.present, ctx.library.market, np.nan))
+    time = np.repeat(np.arange(float(len(packed)))[:, None], packed.shape[1], axis=1)
+    for label, other in (("the market's return", market), ("time", time)):
+        both = np.isfinite(packed) & np.isfinite(other)
+        a = standard(np.where(both, packed, np.nan), 0)
+        b = standard(np.where(both, other, np.nan), 0)
+        r = np.abs((a * b).sum(axis=0) / np.maximum(both.sum(axis=0), 1))[use]
+        active = (np.abs(a).sum(axis=0) > 0)[use]
+        if active.sum() >= 3 and np.mean(r[active] < 1e-8) > 0.75:
+            return f"it is uncorrelated with {label} to the last digit in every symbol", {"with": label}, ()
+    del name
+    return None
+
+
+SCALING_TESTS: tuple[Test, ...] = (
+    centred_and_scaled,
+    between_extremes,
+    middle_and_quartiles,
+    ranks,
+    equal_bins,
+    clipped,
+    residual_of_regression,
+)
+
+
+def scale_by_whole_history(ctx: Context, match: Match) -> Found:
+    """Recognise a symbol's scale as one over a statistic of its whole history: last, highest, mean, spread, sum."""
+    assert ctx.library is not None  # noqa: S101 (there is a match)
+    values = ctx.library.values(match.entry)
+    use = np.isfinite(match.scale) & (match.scale != 0)
+    if use.sum() < 3:
+        return None
+    x = np.where(match.compared, values, np.nan)[:, use]
+    scale = match.scale[use]
+    if np.std(scale) < 1e-3 * np.abs(np.mean(scale)):
+        return None
+    rows = np.arange(len(x))[:, None]
+    good = np.isfinite(x)
+    last = np.where(good, rows, -1).max(axis=0)
+    first = np.where(good, rows, len(x)).min(axis=0)
+    statistics = {
+        "first value": np.take_along_axis(x, first[None, :], axis=0)[0],
+        "last value": np.take_along_axis(x, last[None, :], axis=0)[0],
+        "highest value": np.nanmax(x, axis=0),
+        "lowest value": np.nanmin(x, axis=0),
+        "mean": np.nanmean(x, axis=0),
+        "median": np.nanmedian(x, axis=0),
+        "standard deviation": np.nanstd(x, axis=0),
+        "sum": np.nansum(x, axis=0),
+        "range": np.nanmax(x, axis=0) - np.nanmin(x, axis=0),
+        "norm": np.sqrt(np.nansum(x**2, axis=0)),
+        "interquartile range": np.nanquantile(x, 0.75, axis=0) - np.nanquantile(x, 0.25, axis=0),
+    }
+    for label, statistic in statistics.items():
+        product = scale * statistic
+        if np.std(product) < 1e-4 * np.abs(np.mean(product)):
+            if label == "first value":
+                return None
+            return f"{match.entry.name} divided by its {label} of the history", {"statistic": label}, ()
+    return None

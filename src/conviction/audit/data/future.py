@@ -1,0 +1,220 @@
+"""Future values, proved: columns recomputed from prices and sources at their own row, later rows, centred, over borders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conviction.audit._report import Finding
+from conviction.audit.data._context import Context, SkipCheckError
+from conviction.audit.data._indicators import Bars
+from conviction.audit.data._library import Library
+from conviction.audit.data._match import Match, Matcher, equality_tolerance
+from conviction.audit.data._panel import Array
+from conviction.audit.data._rolling import lag
+
+_REMEDY = "Compute the column from rows up to t only (shift the window back), and join what is outside by publication time."
+
+
+def match_columns(ctx: Context) -> Iterator[Finding]:
+    """Match every feature with the standard definitions; a column that equals a later row of one knows the future."""
+    ctx.close  # noqa: B018 (skips the check where there is none)
+    if int(ctx.panel.present.sum(axis=0).max()) < 40:
+        why = "no symbol has 40 rows"
+        raise SkipCheckError(why)
+    ctx.library = library = Library(ctx.panel, ctx.sources)
+    matcher = Matcher(library)
+    names = [n for n in ctx.table.features if np.isfinite(ctx.panel.column(n)).any()]
+    samples = [library.column(n) for n in names]
+    for name, sample, screened in zip(names, samples, matcher.screen(samples), strict=True):
+        if screened:
+            ctx.similar[name] = (library.entries[screened[0][1]].name, screened[0][0])
+        match = _best(matcher, name, sample, matcher.candidates(sample, screened))
+        if match is None:
+            continue
+        ctx.matches[name] = match
+        ctx.observer.advance("audit", note=name)
+        if not match.causal:
+            yield _knows_the_future(ctx, name, match)
+    matcher.free()
+
+
+def _best(matcher: Matcher, name: str, sample: Array, entries: list) -> Match | None:  # type: ignore[type-arg]
+    refined = matcher.refine(sample, entries)
+    chosen: Match | None = None
+    for deviation, share, entry, k in refined[:3]:
+        if not equality_tolerance(deviation) or share < 0.5:
+            continue
+        match = matcher.verify(name, entry, k)
+        if match is None or match.share < 0.4:
+            continue
+        if chosen is None or match.share > chosen.share + 0.005:
+            chosen = match
+        if chosen.share > 0.999:
+            break
+    if chosen is None or chosen.causal:
+        return chosen
+    # Innocence first: a smooth column may follow its own later rows within rounding.
+    for deviation, share, entry, k in refined:
+        if k >= 0 and not entry.leak and share > 0.9 and deviation < max(3 * chosen.deviation, 1e-6):
+            innocent = matcher.verify(name, entry, k)
+            if innocent is not None and innocent.share >= chosen.share - 0.005:
+                return innocent
+    return chosen
+
+
+def _knows_the_future(ctx: Context, name: str, match: Match) -> Finding:
+    rows = match.rows_later
+    how = match.entry.leak or (
+        f"it is {match.entry.name} centred: half of its window lies after its row"
+        if rows > 0 and match.entry.window > 2 and rows in (match.entry.window // 2, (match.entry.window - 1) // 2)
+        else f"it equals {match.entry.name} of {rows} row(s) later"
+    )
+    return ctx.accuse(
+        "external.recomputed" if match.entry.leak or match.entry.name.startswith("source:") else "future.recomputed",
+        columns=(name,),
+        first_row=ctx.first_row(ctx.panel.unpack(np.where(match.compared, 1.0, 0.0)) == 1),
+        evidence={
+            "definition": match.entry.name,
+            "rows_later": rows,
+            "share_equal": match.share,
+            "scale": float(np.nanmedian(match.scale)),
+        },
+        explanation=f"{name} knows the future: {how}.",
+        remedy=_REMEDY,
+    )
+
+
+def unexplained(ctx: Context, match: Match) -> Array:
+    """Return packed rows that differ from a proved definition though no gap or start-up of a mean explains it."""
+    wrong = match.wrong.copy()
+    window = match.entry.window if match.entry.lookback is None else match.entry.lookback
+    reach = 6 * window if match.entry.lookback is None else window
+    if ctx.panel._pack is not None:
+        whole = ctx.panel.without_gap(reach + abs(min(match.rows_later, 0)) + 1)
+        wrong &= ctx.panel.pack(whole.astype(float)) == 1
+    return np.asarray(wrong)
+
+
+def check_deviations(ctx: Context) -> Iterator[Finding]:
+    """Where a column equals its definition except in some rows: do those rows hold later values or another symbol's?"""
+    if ctx.library is None:
+        why = "no column could be recomputed"
+        raise SkipCheckError(why)
+    for name, match in ctx.matches.items():
+        if not match.causal or name in ctx.accused:
+            continue
+        column = ctx.panel.pack(ctx.panel.column(name))
+        wrong = unexplained(ctx, match)
+        warm = np.isfinite(column) & ~np.isfinite(_values(ctx, match, 0))
+        if wrong.sum() >= 5:
+            finding = _later_in_part(ctx, name, match, column, wrong)
+            if finding is not None:
+                yield finding
+                continue
+        if (wrong | warm).sum() >= 3:
+            finding = _over_border(ctx, name, match, column, match.wrong | warm)
+            if finding is not None:
+                yield finding
+
+
+def _values(ctx: Context, match: Match, later: int) -> Array:
+    assert ctx.library is not None  # noqa: S101 (callers have one)
+    values = ctx.library.values(match.entry)
+    k = -match.rows_later - later
+    if k >= 0:
+        return lag(values, k)
+    out = np.full_like(values, np.nan)
+    out[:k] = values[-k:]
+    return out
+
+
+def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: Array) -> Finding | None:
+    half = match.entry.window // 2
+    spread = np.nanstd(np.where(match.compared, column, np.nan), axis=0)
+    tolerance = max(1e-4, 20 * match.deviation) * np.where(spread > 0, spread, np.nan)
+    best, hits = 0, np.zeros_like(wrong)
+    for later in dict.fromkeys((1, 2, 3, 4, 5, 10, max(half, 1), max(match.entry.window - 1, 1))):
+        fitted = match.level + match.scale * _values(ctx, match, later)
+        with np.errstate(all="ignore"):
+            equal = wrong & (np.abs(column - fitted) <= tolerance)
+        if equal.sum() > hits.sum():
+            best, hits = later, equal
+    if hits.sum() < max(5, 0.4 * wrong.sum()):
+        return None
+    grid = ctx.panel.unpack(hits.astype(float)) == 1
+    symbols = ctx.symbols_of(grid)
+    few = symbols if len(symbols) <= 3 else ()
+    rows = np.flatnonzero(grid.any(axis=1))
+    span = f"from {ctx.panel.session_text(int(rows[0]))} to {ctx.panel.session_text(int(rows[-1]))}"
+    return ctx.accuse(
+        "partial.recomputed",
+        columns=(name,),
+        symbols=few,
+        first_row=int(rows[0]),
+        evidence={"definition": match.entry.name, "rows_later": best, "rows": int(hits.sum())},
+        explanation=(
+            f"{name} is {match.entry.name}, but {int(hits.sum())} rows"
+            f"{' of ' + ', '.join(few) if few else ''} {span} hold the value of {best} row(s) later."
+        ),
+        remedy=_REMEDY,
+    )
+
+
+def border_values(ctx: Context, match: Match) -> Array | None:
+    """Return the definition computed as if all rows, in the order in which they came, were one symbol; packed."""
+    from conviction.audit.data._indicators_bars import bar_entries
+
+    raw = ctx.table.raw
+    prices = {s: raw[own].to_numpy()[:, None].astype(float) for s, own in ctx.table.prices.items()}
+    if "close" not in prices:
+        return None
+    market = np.full((raw.height, 1), np.nan)
+    inside = ctx.panel.rows >= 0
+    assert ctx.library is not None  # noqa: S101
+    market[ctx.panel.rows[inside], 0] = ctx.library.market[inside]
+    bars = Bars(market=market, **prices)
+    known = {e.name: e for e in (*_close_entries(), *bar_entries(bars))}
+    if match.entry.name not in known:
+        return None
+    with np.errstate(all="ignore"):
+        values = known[match.entry.name].compute(bars)
+    k = -match.rows_later
+    moved = lag(values, k) if k >= 0 else values
+    out = np.full(ctx.panel.shape, np.nan)
+    out[inside] = moved[ctx.panel.rows[inside], 0]
+    return ctx.panel.pack(out)
+
+
+def _close_entries() -> tuple:  # type: ignore[type-arg]
+    from conviction.audit.data._indicators import close_entries
+
+    return close_entries()
+
+
+def _over_border(ctx: Context, name: str, match: Match, column: Array, rows: Array) -> Finding | None:
+    if len(ctx.panel.symbols) < 2:
+        return None
+    across = border_values(ctx, match)
+    if across is None:
+        return None
+    fitted = match.level + match.scale * across
+    own = match.level + match.scale * _values(ctx, match, 0)
+    spread = np.nanstd(column, axis=0)
+    with np.errstate(all="ignore"):
+        tolerance = 1e-4 * np.where(spread > 0, spread, np.nan)
+        equal = rows & (np.abs(column - fitted) <= tolerance) & ~(np.abs(column - own) <= tolerance)
+    if equal.sum() < max(3, 0.5 * rows.sum()) or equal.any(axis=0).sum() < 1:
+        return None
+    return ctx.accuse(
+        "warmup.border",
+        columns=(name,),
+        first_row=ctx.first_row(ctx.panel.unpack(equal.astype(float)) == 1),
+        evidence={"definition": match.entry.name, "rows": int(equal.sum()), "symbols": int(equal.any(axis=0).sum())},
+        explanation=(
+            f"The first rows of {name} in {int(equal.any(axis=0).sum())} symbol(s) are computed from the last rows of the "
+            "symbol that stands before it in the file."
+        ),
+        remedy="Group by symbol before every shift, window and mean.",
+    )
