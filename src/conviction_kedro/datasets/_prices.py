@@ -89,6 +89,8 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         Passed to ``polars.read_parquet`` or ``polars.read_csv``.
     save_args : mapping, optional
         Passed to ``DataFrame.write_parquet`` or ``DataFrame.write_csv``.
+    object_version : str, optional
+        Read this version of the object in a versioned bucket, as a dataset pin names it; the newest by default.
     credentials : mapping, optional
         See `conviction_kedro.sources.Storage`.
     metadata : mapping, optional
@@ -120,6 +122,7 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         required: Sequence[str] = (SESSION,),
         load_args: Mapping[str, Any] | None = None,
         save_args: Mapping[str, Any] | None = None,
+        object_version: str | None = None,
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -139,6 +142,7 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         self._required = tuple(required)
         self._load_args = dict(load_args or {})
         self._save_args = dict(save_args or {})
+        self._object_version = object_version
         self.metadata = metadata
 
     def load(self) -> pl.DataFrame:
@@ -173,7 +177,7 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
     def _read(self) -> pl.DataFrame:
         source: Any = self._storage.path(self._name)
         if self._storage.protocol != "file":
-            source = io.BytesIO(self._storage.read(self._name))
+            source = io.BytesIO(self._storage.read(self._name, version=self._object_version))
         if self._name.endswith(".parquet"):
             return pl.read_parquet(source, **self._load_args)
         # A schema guessed from the first rows fails on a number that only later has a decimal point.
@@ -199,6 +203,7 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
             "filepath": self._storage.uri(self._name),
             "columns": self._columns,
             "rename": self._rename,
+            "object_version": self._object_version,
             "load_args": self._load_args,
             "save_args": self._save_args,
         }
@@ -212,7 +217,7 @@ class LongBarsDataset(LongTableDataset):
     filepath : str
         ``.parquet``, ``.csv`` or ``.csv.gz``; local or ``s3://``; columns ``symbol``, ``date`` (or ``session``), ``close``
         and any of ``open, high, low, volume``, which become Float64.
-    columns, rename, load_args, save_args, credentials, metadata
+    columns, rename, load_args, save_args, object_version, credentials, metadata
         As in `LongTableDataset`.
 
     Notes
@@ -238,6 +243,7 @@ class LongBarsDataset(LongTableDataset):
         rename: Mapping[str, str] | None = None,
         load_args: Mapping[str, Any] | None = None,
         save_args: Mapping[str, Any] | None = None,
+        object_version: str | None = None,
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -248,6 +254,7 @@ class LongBarsDataset(LongTableDataset):
             required=(SYMBOL, SESSION, "close"),
             load_args=load_args,
             save_args=save_args,
+            object_version=object_version,
             credentials=credentials,
             metadata=metadata,
         )

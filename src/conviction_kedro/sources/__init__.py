@@ -15,7 +15,19 @@ from conviction_kedro.sources._massive_frames import (
     vendor_ticker,
     workspace_symbol,
 )
+from conviction_kedro.sources._measure import Measured, measure
 from conviction_kedro.sources._paging import Counts, PagedDownload
+from conviction_kedro.sources._pin import (
+    PIN_VARIABLE,
+    DatasetPin,
+    ResolvedPin,
+    check_pin,
+    make_pin,
+    pin_file_of,
+    read_pin_file,
+    resolve_pin,
+    write_pin_file,
+)
 from conviction_kedro.sources._read_flat_files import FLAT_FILE_ERRORS, read_flat_files
 from conviction_kedro.sources._retry import RetryPolicy
 from conviction_kedro.sources._secrets import Secret, resolve_credentials, resolve_secret
@@ -26,7 +38,9 @@ from conviction_kedro.sources._volatility import read_vix
 
 __all__ = [
     "FLAT_FILE_ERRORS",
+    "PIN_VARIABLE",
     "Counts",
+    "DatasetPin",
     "FlatFileKey",
     "FlatFileRecord",
     "FlatFileSource",
@@ -37,8 +51,10 @@ __all__ = [
     "Manifest",
     "Market",
     "MassiveRest",
+    "Measured",
     "PagedDownload",
     "PinError",
+    "ResolvedPin",
     "RestTable",
     "RetryPolicy",
     "RetryableError",
@@ -47,16 +63,23 @@ __all__ = [
     "Storage",
     "SyncReport",
     "VendorObject",
+    "check_pin",
     "dividends_frame",
     "latest_readings",
+    "make_pin",
+    "measure",
     "news_frame",
+    "pin_file_of",
     "read_flat_files",
+    "read_pin_file",
     "read_vix",
     "releases_frame",
     "resolve_credentials",
+    "resolve_pin",
     "resolve_secret",
     "splits_frame",
     "ticker_details_frame",
     "vendor_ticker",
     "workspace_symbol",
+    "write_pin_file",
 ]

@@ -77,15 +77,28 @@ class Storage:
         except FileNotFoundError:
             return None
 
-    def read(self, name: str) -> bytes:
-        """Return a whole file.
+    def is_folder(self, name: str) -> bool:
+        """Return whether something lies below a name."""
+        return bool(self.filesystem.isdir(self.path(name)))
+
+    def object_version(self, name: str) -> str | None:
+        """Return the newest version of an object in a versioned bucket; None on a disk or without versions."""
+        if self.protocol == "file" or not self.filesystem.isfile(self.path(name)):
+            return None
+        # A listing knows no versions; the head of the object does.
+        version = self.filesystem.info(self.path(name), refresh=True, version_id=None).get("VersionId")
+        return None if version in (None, "null") else str(version)
+
+    def read(self, name: str, *, version: str | None = None) -> bytes:
+        """Return a whole file, the newest version or a given one of a versioned bucket.
 
         Raises
         ------
         FileNotFoundError
             If it is not there.
         """
-        content: bytes = self.filesystem.cat_file(self.path(name))
+        options = {} if version is None else {"version_id": version}
+        content: bytes = self.filesystem.cat_file(self.path(name), **options)
         return content
 
     def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
