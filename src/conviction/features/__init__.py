@@ -9,7 +9,7 @@ True
 
 from __future__ import annotations
 
-from conviction.features._build import FeatureBuild, build_features
+from conviction.features._build import FeatureBuild, build_features, build_in_parts
 from conviction.features._describe import describe
 from conviction.features._feature import Definition, Family, Feature
 from conviction.features._registry import FAMILIES, definitions
@@ -25,6 +25,7 @@ __all__ = [
     "FeatureBuild",
     "FeatureParameters",
     "build_features",
+    "build_in_parts",
     "definitions",
     "describe",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from conviction.errors import FeatureError, ParameterError
+from conviction.errors import FeatureError, FrameError, ParameterError
 from conviction.features._feature import Definition, Feature
 from conviction.features._registry import FAMILIES
-from conviction.features._rows import Rows
+from conviction.features._rows import Rows, Within
 from conviction.features._sets import select
 from conviction.features.parameters import FeatureParameters
-from conviction.frames import KEY, SESSION, SYMBOL, check_panel
+from conviction.frames import BAR_END, KEY, SYMBOL, check_panel
 from conviction.observer import Observer, SilentObserver
 
 #: Rows worked on at a time, so that the columns of a chunk stay in the processor's cache.
@@ -96,18 +97,85 @@ def build_features(
     """
     if n_jobs < 1:
         raise ParameterError(what="n_jobs", got=n_jobs, allowed="an integer >= 1", fix="pass the number of threads")
-    check_panel(panel, name="panel", required=("close",))
+    key = (*KEY, BAR_END) if BAR_END in panel.columns else KEY
+    check_panel(panel, name="panel", required=("close",), key=key)
     chosen, omitted = _possible(panel, features, only)
     columns: Columns = {d.feature.name: np.empty(panel.height, dtype=np.float32) for d in chosen}
-    inputs = sorted({column for d in chosen for column in d.feature.inputs} - set(KEY))
-    keep = [*KEY, *inputs, *(["in_universe"] if "in_universe" in panel.columns else [])]
-    _fill(panel.select(keep), chosen, columns, n_jobs, observer or SilentObserver())
+    inputs = sorted({column for d in chosen for column in d.feature.inputs} - set(key))
+    keep = [*key, *inputs, *(["in_universe"] if "in_universe" in panel.columns else [])]
+    observer = observer or SilentObserver()
+    if any(FAMILIES[d.feature.family].compiled for d in chosen):
+        _announce_compilation(observer)
+    _fill(panel.select(keep), chosen, columns, within=features.within, n_jobs=n_jobs, observer=observer)
     names = list(columns)
     # Popped one by one: the matrix and the arrays are never both whole.
     made = [pl.Series(name, columns.pop(name), nan_to_null=True) for name in names]
     return FeatureBuild(
-        matrix=panel.select(KEY).with_columns(made), features=tuple(d.feature for d in chosen), omitted=omitted
+        matrix=panel.select(key).with_columns(made), features=tuple(d.feature for d in chosen), omitted=omitted
     )
+
+
+def build_in_parts(
+    parts: Iterable[pl.DataFrame],
+    *,
+    features: FeatureParameters,
+    n_jobs: int = 1,
+    observer: Observer | None = None,
+) -> Iterator[FeatureBuild]:
+    """Build a panel that does not fit in memory, part by part; the values are those of one whole build, bit for bit.
+
+    Parameters
+    ----------
+    parts : iterable of polars.DataFrame
+        Panels of whole symbols, each symbol in one part only; read lazily, one at a time.
+    features : FeatureParameters
+        Symbol-wise features only: a cross-section needs all symbols at once.
+    n_jobs : int
+        Threads within a part.
+    observer : Observer, optional
+        Told of each finished chunk.
+
+    Yields
+    ------
+    FeatureBuild
+        One a part.
+
+    Raises
+    ------
+    FeatureError
+        If a cross-sectional feature is selected.
+    FrameError
+        If a symbol comes in two parts.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> parts = (pl.DataFrame({"symbol": [s], "session": [date(2020, 1, 2)], "close": [1.0]}) for s in "AB")
+    >>> weekday = FeatureParameters(sets=(), names=("day_of_week",))
+    >>> [build.matrix["day_of_week"].item() for build in build_in_parts(parts, features=weekday)]
+    [3.0, 3.0]
+    """
+    chosen, _ = select(features)
+    sections = [d.feature.name for d in chosen if FAMILIES[d.feature.family].scope == "session"]
+    if sections:
+        raise FeatureError(
+            what="cross-sectional features cannot be built part by part",
+            got=sections,
+            allowed="features of families with scope 'symbol'",
+            fix="list them in features.exclude, or build the whole panel with build_features",
+        )
+    seen: set[str] = set()
+    for part in parts:
+        symbols = set(part[SYMBOL].unique().to_list())
+        if symbols & seen:
+            raise FrameError(
+                what="a symbol comes in two parts",
+                got=sorted(symbols & seen),
+                allowed="all rows of a symbol in one part",
+                fix="cut the panel between symbols",
+            )
+        seen |= symbols
+        yield build_features(part, features=features, n_jobs=n_jobs, observer=observer)
 
 
 def _possible(
@@ -138,7 +206,15 @@ def _possible(
     return possible, omitted
 
 
-def _fill(panel: pl.DataFrame, chosen: list[Definition], columns: Columns, n_jobs: int, observer: Observer) -> None:
+def _fill(
+    panel: pl.DataFrame,
+    chosen: list[Definition],
+    columns: Columns,
+    *,
+    within: Within,
+    n_jobs: int,
+    observer: Observer,
+) -> None:
     from joblib import Parallel, delayed
 
     scopes: dict[str, list[Definition]] = {"symbol": [], "session": []}
@@ -147,12 +223,13 @@ def _fill(panel: pl.DataFrame, chosen: list[Definition], columns: Columns, n_job
     tasks = [(scopes["symbol"], begin, end) for begin, end in _chunks(panel) if scopes["symbol"]]
     tasks += [([definition], 0, panel.height) for definition in scopes["session"]]
     observer.start("features", len(tasks))
-    whole = Rows(panel)
+    whole = Rows(panel, within)
 
     def run(definitions: list[Definition], begin: int, end: int) -> None:
-        rows = whole if (begin, end) == (0, panel.height) else Rows(panel[begin:end])
-        for definition in definitions:
-            _store(columns[definition.feature.name][begin:end], definition, rows)
+        rows = whole if (begin, end) == (0, panel.height) else Rows(panel[begin:end], within)
+        with np.errstate(over="ignore"):
+            for definition in definitions:
+                _store(columns[definition.feature.name][begin:end], definition, rows)
 
     done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(run)(*task) for task in tasks)
     for _ in done:
@@ -160,17 +237,31 @@ def _fill(panel: pl.DataFrame, chosen: list[Definition], columns: Columns, n_job
     observer.finish("features")
 
 
+def _announce_compilation(observer: Observer) -> None:
+    """Say so before the first build on a machine waits for the compiler; later ones read its cache."""
+    from conviction.features import _kernels
+
+    missing = [kernel for kernel in _kernels.KERNELS if not _kernels.compiled_before(kernel)]
+    if missing:
+        task = f"compiling {len(missing)} kernels, once for this machine (about 15 s)"
+        logging.getLogger(__name__).info(task)
+        observer.start(task, 1)
+        observer.finish(task)
+
+
 def _store(target: NDArray[np.float32], definition: Definition, rows: Rows) -> None:
     values: NDArray[Any] = definition.formula(rows)
-    with np.errstate(over="ignore"):
-        target[:] = values
-    # What overflows 32 bits, or divides by almost nothing, is no usable value.
-    target[~np.isfinite(target)] = np.nan
+    target[:] = values
+    # What overflows 32 bits is no usable value.
+    infinite = np.isinf(target)
+    if infinite.any():
+        target[infinite] = np.nan
 
 
 def _chunks(panel: pl.DataFrame) -> list[tuple[int, int]]:
     """Cut between symbols into pieces of about CHUNK_ROWS rows."""
-    starts = Rows(panel.select(SYMBOL, SESSION)).starts.tolist()
+    run = panel[SYMBOL].rle_id().to_numpy()
+    starts = [*np.flatnonzero(np.diff(run, prepend=-1)).tolist(), panel.height]
     chunks, begin = [], 0
     for end in starts[1:]:
         if end - begin >= CHUNK_ROWS or end == panel.height:

@@ -75,11 +75,14 @@ class Family:
         "symbol": a value reads rows of its own symbol only. "session": it also reads the other symbols of the session.
     define : callable
         From the family's parameter model to its definitions.
+    compiled : bool
+        Whether it runs kernels that are compiled at their first use.
     """
 
     name: str
     scope: Literal["symbol", "session"]
     define: Callable[[Any], list[Definition]]
+    compiled: bool = False
 
 
 class FamilyParameters(BaseModel):

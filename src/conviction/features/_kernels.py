@@ -286,6 +286,23 @@ def write_extremes(
         gaps[t] = (lag_low[t] - lag_high[t]) / window if good else np.nan
 
 
+KERNELS = (
+    fold_sums,
+    fold_moments,
+    fold_products,
+    fold_slopes,
+    fold_largest,
+    ordered_windows,
+    write_scaled,
+    write_deviation,
+    write_share,
+    write_counts,
+    write_regression,
+    write_correlation,
+    write_extremes,
+)
+
+
 def compiled_before(kernel: Any) -> bool:
     """Return whether the kernel stands compiled in memory or in the cache on disk."""
     from pathlib import Path

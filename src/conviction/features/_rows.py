@@ -8,16 +8,17 @@ would be cheaper by a factor, but their rounding remembers the whole past of a s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from conviction.frames import SESSION, SYMBOL
+from conviction.frames import BAR_END, SESSION, SYMBOL
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+Within = Literal["symbol", "session"]
 
 
 class Rows:
@@ -26,7 +27,9 @@ class Rows:
     Parameters
     ----------
     frame : polars.DataFrame
-        Panel rows sorted by symbol and session.
+        Panel rows sorted by their key.
+    within : {"symbol", "session"}
+        What a window may not reach out of: the symbol, or (intraday) the symbol's session.
 
     Attributes
     ----------
@@ -35,7 +38,7 @@ class Rows:
     starts : ndarray of int64, shape (n_symbols + 1,)
         Row at which each symbol begins, and the height.
     position : ndarray of int64, shape (height,)
-        Number of earlier rows of the same symbol.
+        Number of earlier rows of the same symbol (and session, where windows stay within it).
 
     Examples
     --------
@@ -46,10 +49,11 @@ class Rows:
     [nan, 0.5]
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, within: Within = "symbol") -> None:
         self._frame = frame
         self.height = frame.height
-        run = frame[SYMBOL].rle_id().to_numpy()
+        owner = frame[SYMBOL] if within == "symbol" else frame.select(pl.struct(SYMBOL, SESSION)).to_series()
+        run = owner.rle_id().to_numpy()
         self.starts = np.append(np.flatnonzero(np.diff(run, prepend=-1) != 0), self.height).astype(np.int64)
         self.position: NDArray[np.int64] = np.arange(self.height, dtype=np.int64) - self.starts[run]
         self._memory: dict[Any, Any] = {}
@@ -73,8 +77,9 @@ class Rows:
         return found
 
     def session_codes(self) -> NDArray[np.int64]:
-        """Return for each row the index of its session among the sorted sessions of these rows."""
-        return self.remember("codes", lambda: np.unique(self.sessions(), return_inverse=True)[1].astype(np.int64))
+        """Return for each row the index of its session (intraday: of its bar) among the sorted ones of these rows."""
+        moment = BAR_END if BAR_END in self else SESSION
+        return self.remember("codes", lambda: self._frame[moment].rank("dense").cast(pl.Int64).to_numpy() - 1)
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
         """Return what `make` gave for this key the first time: features share their parts."""

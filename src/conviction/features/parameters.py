@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from conviction.features._rows import Within
 from conviction.features.families.alpha158 import Alpha158Parameters
 from conviction.features.families.averages import AveragesParameters
 from conviction.features.families.calendar import CalendarParameters
@@ -39,6 +40,8 @@ class FeatureParameters(BaseModel):
         Further features by name.
     exclude : tuple of str
         Features of the sets to leave out.
+    within : {"symbol", "session"}
+        What no window reaches out of; "session" is for intraday bars whose windows start anew each day.
     returns, momentum, volatility, averages, oscillators, ranges, volume, technical, market_relative, cross_asset,
     cross_section, sector, vix, macro, options, news, events, calendar, alpha158
         Windows and other parameters of each family.
@@ -54,6 +57,7 @@ class FeatureParameters(BaseModel):
     sets: tuple[str, ...] = ("quick",)
     names: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    within: Within = "symbol"
     returns: ReturnsParameters = ReturnsParameters()
     momentum: MomentumParameters = MomentumParameters()
     volatility: VolatilityParameters = VolatilityParameters()

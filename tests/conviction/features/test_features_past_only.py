@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from conviction.features import FAMILIES, FeatureParameters, build_features
+from conviction.errors import FeatureError, FrameError
+from conviction.features import FAMILIES, FeatureParameters, build_features, build_in_parts
 from conviction.features import _build as build_module
 from conviction.features._rows import Rows
+
+from .conftest import make_panel
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +96,51 @@ def test_a_planted_look_ahead_is_seen_by_the_truncation_test(full_panel, every_f
         full_panel.filter(pl.col("session") <= last), features=FeatureParameters(sets=(), names=("ret_5d",))
     )
     assert not bits(cut.matrix).equals(bits(leaking.matrix.filter(pl.col("session") <= last)))
+
+
+def test_parts_change_no_bit(full_panel, every_feature, whole):
+    own = tuple(f.name for f in whole.features if FAMILIES[f.family].scope == "symbol")
+    parts = [part for _, part in full_panel.group_by("symbol", maintain_order=True)]
+    builds = list(build_in_parts(iter(parts), features=FeatureParameters(sets=(), names=own)))
+    assert len(builds) == len(parts)
+    together = pl.concat(build.matrix for build in builds)
+    assert_frame_equal(bits(together), bits(whole.matrix.select(together.columns)))
+
+
+def test_parts_refuse_cross_sections_and_split_symbols(full_panel):
+    with pytest.raises(FeatureError, match="cannot be built part by part: got \\['xs_breadth'\\]"):
+        next(build_in_parts([full_panel], features=FeatureParameters(sets=(), names=("xs_breadth",))))
+    half = full_panel.height // 3
+    with pytest.raises(FrameError, match="comes in two parts"):
+        list(
+            build_in_parts(
+                [full_panel[:half], full_panel[half:]], features=FeatureParameters(sets=(), names=("ret_1d",))
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def minutes():
+    bars = make_panel(symbols=3, sessions=200, gaps=False).drop("session")
+    number = pl.int_range(pl.len()).over("symbol")
+    start = pl.datetime(2024, 1, 2, 14, 30, time_zone="UTC")
+    moment = start + pl.duration(days=number // 50, minutes=5 * (number % 50))
+    return bars.with_columns(moment.cast(pl.Datetime("us", "UTC")).alias("bar_end")).select(
+        "symbol", pl.col("bar_end").dt.date().alias("session"), pl.exclude("symbol")
+    )
+
+
+def test_intraday_windows_may_stay_within_the_session(minutes):
+    names = ("ret_3d", "rsi_6", "MA5", "vol_5", "xs_rank_ret_1d")
+    across = build_features(minutes, features=FeatureParameters(sets=(), names=names)).matrix
+    inside = build_features(minutes, features=FeatureParameters(sets=(), names=names, within="session")).matrix
+    assert across.columns[:3] == ["symbol", "session", "bar_end"]
+    assert across["ret_3d"].null_count() == 3 * 3
+    assert inside["ret_3d"].null_count() == 3 * 3 * 4
+    one = minutes.filter((pl.col("symbol") == "S1") & (pl.col("session") == minutes["session"].unique().sort()[2]))
+    alone = build_features(one, features=FeatureParameters(sets=(), names=names[:4])).matrix
+    rows = inside.join(one.select("symbol", "bar_end"), on=["symbol", "bar_end"], how="semi").select(alone.columns)
+    assert_frame_equal(bits(alone.drop("bar_end")), bits(rows.drop("bar_end")))
+    ranks = inside.drop_nulls("xs_rank_ret_1d").group_by("bar_end").agg(pl.col("xs_rank_ret_1d").sort())
+    assert ranks["xs_rank_ret_1d"].to_list() == [[0.0, 0.5, 1.0]] * ranks.height
+    assert ranks.height == 4 * 49

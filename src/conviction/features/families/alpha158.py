@@ -69,4 +69,4 @@ def _of_group(group: Group, windows: tuple[int, ...], stem: str, window: int) ->
     return formula
 
 
-FAMILY = Family("alpha158", "symbol", define)
+FAMILY = Family("alpha158", "symbol", define, compiled=True)
