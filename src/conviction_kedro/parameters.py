@@ -95,6 +95,15 @@ class ModelingParameters(Closed):
     tuning: TuningParameters
 
 
+class SyntheticParameters(Closed):
+    """The made-up market of `--env=synthetic`; read by its catalog, kept here so that it is checked and logged."""
+
+    n_symbols: int = Field(default=40, ge=2)
+    n_sessions: int = Field(default=1500, ge=300)
+    seed: int = Field(default=7, ge=0)
+    planted_auc: float = Field(default=0.53, ge=0.5, lt=1.0)
+
+
 class HoldoutParameters(Closed):
     """Why the hold-out is opened; kept on record with the opening."""
 
@@ -120,6 +129,7 @@ class WorkspaceParameters(Closed):
     ensembling: EnsemblingParameters
     evaluation: EvaluationParameters
     holdout: HoldoutParameters
+    synthetic: SyntheticParameters = SyntheticParameters()
 
 
 def validate_parameters(raw: dict[str, Any]) -> WorkspaceParameters:

@@ -46,7 +46,7 @@ def open_client(config: Mapping[str, Any], root: Path) -> MlflowClient:
 def open_store(config: Mapping[str, Any], root: Path, *, pipeline: str) -> RunStore:
     """Return the run store of the experiment that a pipeline's runs belong to, making the experiment if needed."""
     client = open_client(config, root)
-    name = dict(config.get("experiments") or {}).get(pipeline, "research")
+    name = dict(config.get("experiments") or {}).get(pipeline, config["default_experiment"])
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = (root / config["artifacts"]).as_uri() if str(config["uri"]).startswith("sqlite") else None

@@ -8,7 +8,7 @@ import pytest
 
 from conviction_kedro.tracking import NOTE_TAG, PARENT_TAG, open_client, open_store
 
-CONFIG = {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiments": {"holdout": "holdout"}}
+CONFIG = {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "default_experiment": "research", "experiments": {"holdout": "holdout"}}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from conviction.audit._code_perturb import jump_factors, noisy_factors, scaled, spread_cuts
-from conviction.audit._code_values import Columns, Grid, ValueCoder, align, differs
+from conviction.audit._code_values import Columns, Grid, ValueCoder, align, column_scale, differs
 from conviction.audit._report import Finding
 from conviction.frames import KEY, SESSION, SYMBOL
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Build = Callable[[pl.DataFrame], pl.DataFrame]
 _SIDE: Final = ("market_close", "vix_close")
+LOOKBACK_TOLERANCE = 1e-6  # relative; what a change must exceed to count as look-back
 _LOOKBACK_SYMBOLS: Final = 5
 
 
@@ -179,7 +180,13 @@ class Recomputation:
             origin[grid.symbol_code[here]] = grid.ordinal[here]
             distance = grid.ordinal - origin[grid.symbol_code]
             for name in names:
-                moved = differs(base[name], other[name], tolerance=self.tolerance)
+                # Running sums keep a rounding residue of values that left their window: that is no longer look-back.
+                moved = differs(
+                    base[name],
+                    other[name],
+                    tolerance=max(self.tolerance, LOOKBACK_TOLERANCE),
+                    scale=column_scale(base[name]),
+                )
                 if moved.any():
                     measured[name] = max(measured[name], int(distance[moved].max()))
         return measured

@@ -23,6 +23,8 @@ from conviction_kedro.datasets._prices import (
 from conviction_kedro.datasets._processed import ProcessedFormatDataset
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 
+from conviction_kedro.datasets._synthetic import SyntheticBarsDataset
+
 __all__ = [
     "AuditReportSnapshot",
     "AuditedPanelSnapshot",
@@ -42,5 +44,6 @@ __all__ = [
     "ProcessedFormatDataset",
     "Snapshot",
     "SnapshotError",
+    "SyntheticBarsDataset",
     "TextSnapshot",
 ]

@@ -13,12 +13,14 @@ from conviction.market import check_bars, clip_sessions, market_proxy, select_un
 from conviction.panel import build_panel, survivorship_note
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import DataParameters, Universes
+from conviction_kedro.synthetic import refuse_mixing
 
 
 def make_bars(
-    raw_bars: pl.DataFrame, data: DataParameters, universe: str, universes: Universes
+    raw_bars: pl.DataFrame, source: str, data: DataParameters, universe: str, universes: Universes
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Clip to the span, select the universe and check every row; return bars and the quality report."""
+    refuse_mixing(raw_bars, source=source)
     chosen = clip_sessions(raw_bars, first=data.first_session, last=data.last_session)
     symbols = universes.symbols(universe)
     if symbols is not None:

@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.make_bars, ["raw_bars", "params:data", "params:universe", "params:universes"], ["bars", "quality_report"], name="check_bars"
+                nodes.make_bars, ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"], ["bars", "quality_report"], name="check_bars"
             ),
             Node(
                 nodes.make_panel,
