@@ -81,7 +81,7 @@ def make_labels(panel: pl.DataFrame, *, calendar: str, horizon: int, decision: D
     >>> make_labels(panel, calendar="XNYS", horizon=1, decision="close")["direction"].to_list()
     [1, None]
     """
-    _check_horizon(horizon)
+    check_horizon(horizon)
     entry = "open" if decision == "before_next_open" else "close"
     if entry not in panel.columns:
         raise LabelError(
@@ -101,7 +101,7 @@ def make_labels(panel: pl.DataFrame, *, calendar: str, horizon: int, decision: D
     return with_direction_and_relative(rows, target=target).select(*KEY, target, *LABEL_COLUMNS, "t0", "t1")
 
 
-def with_direction_and_relative(rows: pl.DataFrame, *, target: str) -> pl.DataFrame:
+def with_direction_and_relative(rows: pl.DataFrame, *, target: str, moment: str = SESSION) -> pl.DataFrame:
     """Add ``direction`` and ``relative``, by the one rule for ties: strictly above the threshold is 1, else 0.
 
     Parameters
@@ -110,6 +110,8 @@ def with_direction_and_relative(rows: pl.DataFrame, *, target: str) -> pl.DataFr
         ``session``, ``in_universe`` and the forward return `target`.
     target : str
         Column of forward returns, Float64 with nulls.
+    moment : str
+        Column whose rows of one value form the cross-section.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def with_direction_and_relative(rows: pl.DataFrame, *, target: str) -> pl.DataFr
         The rows with ``direction`` and ``relative``, Int8 with nulls.
     """
     member = pl.when(pl.col("in_universe")).then(pl.col(target))
-    threshold = pl.when(member.count().over(SESSION) >= 2).then(member.median().over(SESSION))
+    threshold = pl.when(member.count().over(moment) >= 2).then(member.median().over(moment))
     return rows.with_columns(
         strictly_above(pl.col(target), pl.lit(0.0)).alias("direction"),
         strictly_above(member, threshold).alias("relative"),
@@ -129,7 +131,8 @@ def strictly_above(value: pl.Expr, threshold: pl.Expr) -> pl.Expr:
     return (value > threshold).cast(pl.Int8)
 
 
-def _check_horizon(horizon: int) -> None:
+def check_horizon(horizon: int) -> None:
+    """Raise a LabelError unless the horizon is a positive integer."""
     if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
         raise LabelError(
             what="the label's horizon is not a number of sessions",

@@ -83,13 +83,11 @@ def check_spells(spells: pl.DataFrame, *, name: str) -> pl.DataFrame:
             fix="cast the columns where the file is read",
         )
     ordered = spells.with_columns(to).sort(SYMBOL, "from")
-    following = pl.col("from").shift(-1).over(SYMBOL)
-    wrong = ordered.filter(
-        (pl.col("to") <= pl.col("from")) | (following.is_not_null() & pl.col("to").fill_null(date.max).gt(following))
-    )
+    left = pl.col("to").fill_null(date.max).shift(1).over(SYMBOL)
+    wrong = ordered.filter((pl.col("to") <= pl.col("from")) | (pl.col("from") < left))
     if not wrong.is_empty():
         raise FrameError(
-            what=f"{name} has a spell that ends before it begins or overlaps the next",
+            what=f"{name} has a spell that ends before it begins or overlaps the one before",
             got=wrong.row(0),
             allowed="disjoint spells with from < to",
             fix="correct the dates; one row for each time the symbol was a member",

@@ -248,7 +248,7 @@ def add_events(
     Raises
     ------
     PointInTimeError
-        If `known_at` is not a moment in every row.
+        If `known_at` is not a moment in every row, or an event has two dates at one moment.
     FrameError
         If a column is missing or of the wrong type, or the panel has events already.
 
@@ -276,9 +276,17 @@ def add_events(
     announced = schedule.select(SYMBOL, pl.col(event_date).alias("_day"), name).with_columns(
         known_moments(schedule, known_at).alias(_KNOWN)
     )
+    tied = announced.filter(pl.struct(SYMBOL, "_event", _KNOWN).is_duplicated())
+    if not tied.is_empty():
+        raise PointInTimeError(
+            what="two dates of one event were announced at the same moment",
+            got=tied.row(0),
+            allowed="one date of an event at a moment",
+            fix="keep the one that the source holds valid",
+        )
     # An announcement holds until the next one on the same event.
-    announced = announced.sort(_KNOWN, maintain_order=True).with_columns(
-        pl.col(_KNOWN).shift(-1).over(SYMBOL, "_event").alias("_until")
+    announced = announced.sort(_KNOWN, descending=True, maintain_order=True).with_columns(
+        pl.col(_KNOWN).shift(1).over(SYMBOL, "_event").alias("_until")
     )
     by_symbol = announced.drop_nulls("_day").partition_by(SYMBOL, as_dict=True)
     found = [

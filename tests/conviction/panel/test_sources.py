@@ -220,6 +220,8 @@ def test_events_that_are_no_dates_are_refused():
             event_date="day",
             event=None,
         )
+    with pytest.raises(PointInTimeError, match="two dates of one event"):
+        add_events(make_panel(), pl.concat([schedule] * 2), known_at="at", event_date="day", event="quarter")
 
 
 # --- stale values -------------------------------------------------------------------------------------------------------------------
