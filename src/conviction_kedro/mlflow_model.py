@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ class _PyfuncModel:
     def __init__(self, model: FittedModel) -> None:
         self._model = model
 
-    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
         import polars as pl
 

@@ -2,7 +2,7 @@
 
 from conviction_kedro.sources._errors import PinError, RetryableError, SourceError
 from conviction_kedro.sources._flat_files import FlatFileSync
-from conviction_kedro.sources._fred import FredRest, latest_readings, releases_frame
+from conviction_kedro.sources._fred import FredRest, releases_frame
 from conviction_kedro.sources._http import JsonClient
 from conviction_kedro.sources._keys import FlatFileKey, Granularity, Market
 from conviction_kedro.sources._manifest import FlatFileRecord, Manifest
@@ -65,7 +65,6 @@ __all__ = [
     "VendorObject",
     "check_pin",
     "dividends_frame",
-    "latest_readings",
     "make_pin",
     "measure",
     "news_frame",

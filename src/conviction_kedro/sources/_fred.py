@@ -154,7 +154,7 @@ def releases_frame(series: str, rows: list[dict[str, Any]], *, release_time: tim
     polars.DataFrame
         ``series``, ``reference_date`` (first day of the period the value speaks about), ``known_at`` Datetime[us, UTC],
         ``value`` Float64, ``revision`` Int32 (0 for the first value of a period); sorted by series, known_at, reference_date.
-        Values FRED writes as ``.`` are left out: nothing was released.
+        Where FRED writes ``.`` there is no row before the first value, and a null after one: it was withdrawn.
 
     Notes
     -----
@@ -169,16 +169,17 @@ def releases_frame(series: str, rows: list[dict[str, Any]], *, release_time: tim
     (datetime.datetime(2014, 5, 30, 4, 0, tzinfo=zoneinfo.ZoneInfo(key='UTC')), 17101.3, 1)
     """
     raw = pl.DataFrame(rows, schema=_RAW)
-    known = raw.filter(pl.col("value") != ".").select(
+    known = raw.select(
         pl.lit(series).alias("series"),
         pl.col("date").str.to_date("%Y-%m-%d").alias("reference_date"),
         pl.col("realtime_start").str.to_date("%Y-%m-%d").alias("_released"),
-        pl.col("value").cast(pl.Float64),
+        pl.col("value").replace(".", None).cast(pl.Float64),
     )
     known = known.sort("reference_date", "_released", maintain_order=True)
-    # Neither the next piece of one vintage nor a vintage that left the value as it was tells anybody anything new.
-    repeats = pl.col("value") == pl.col("value").shift(1).over("reference_date")
-    known = known.filter(~repeats.fill_null(value=False))
+    # Neither the next piece of one vintage nor a vintage that left the value as it was tells anybody anything new; nor does a
+    # missing value before the first one (the shift gives null there).
+    repeats = pl.col("value").eq_missing(pl.col("value").shift(1).over("reference_date"))
+    known = known.filter(~repeats)
     moment = pl.col("_released").cast(pl.Datetime("us"))
     moment = moment + (timedelta(days=1) if release_time is None else _since_midnight(release_time))
     return known.select(
@@ -188,49 +189,6 @@ def releases_frame(series: str, rows: list[dict[str, Any]], *, release_time: tim
         "value",
         pl.int_range(pl.len(), dtype=pl.Int32).over("reference_date").alias("revision"),
     ).sort("series", "known_at", "reference_date")
-
-
-def latest_readings(releases: pl.DataFrame) -> pl.DataFrame:
-    """Return, for each moment at which something was released, the newest period's value as it was known then.
-
-    One row a series and moment, which is what an as-of join wants: a release day usually revises several periods at once.
-
-    Parameters
-    ----------
-    releases : polars.DataFrame
-        From `releases_frame`, one or more series.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``series, known_at, reference_date, value`` and ``previous``: the value of the period before, as known at the same
-        moment (null for the first period). Sorted by series and known_at.
-
-    Examples
-    --------
-    >>> rows = [{"date": "2024-01-01", "realtime_start": "2024-02-01", "value": "1"},
-    ...         {"date": "2024-02-01", "realtime_start": "2024-03-01", "value": "3"},
-    ...         {"date": "2024-01-01", "realtime_start": "2024-03-01", "value": "2"}]
-    >>> latest_readings(releases_frame("X", rows)).select("value", "previous").rows()
-    [(1.0, None), (3.0, 2.0)]
-    """
-    moments = (
-        releases.group_by("series", "known_at")
-        .agg(pl.col("reference_date").max())
-        .sort("series", "known_at")
-        .with_columns(pl.col("reference_date").cum_max().over("series"))
-    )
-    periods = releases.select("series", "reference_date").unique().sort("series", "reference_date")
-    periods = periods.with_columns(pl.col("reference_date").shift(1).over("series").alias("_before"))
-    asked = moments.join(periods, on=["series", "reference_date"], how="left").sort("known_at")
-    values = releases.select("series", "reference_date", "known_at", "value").sort("known_at")
-    by_period = ["series", "reference_date"]
-    found = asked.join_asof(values, on="known_at", by=by_period, strategy="backward", check_sortedness=False)
-    before = values.rename({"reference_date": "_before", "value": "previous"})
-    found = found.join_asof(
-        before, on="known_at", by=["series", "_before"], strategy="backward", check_sortedness=False
-    )
-    return found.select("series", "known_at", "reference_date", "value", "previous").sort("series", "known_at")
 
 
 def _since_midnight(moment: time) -> timedelta:

@@ -56,7 +56,8 @@ class MassiveRest:
     """Reads reference data and news, page by page, into the workspace's own place; a second call asks only for what is new.
 
     Every page is kept as it came, compressed. A call that was killed goes on behind the last stored page. Time spans are
-    cut into closed pieces (news: months); a piece asked for while it was still growing is asked for again.
+    cut into closed pieces (news: months, splits and dividends: years); a piece that was still growing when it was asked for is
+    asked for again.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ class MassiveRest:
     check_counts : bool
         Whether a page whose ``count`` contradicts its results is refused as cut. The vendor documents ``count`` as the
         number of results of this answer.
+    offline : bool
+        Whether only what is stored is read, and nothing asked of the vendor.
     clock : callable
         Gives the present moment in UTC.
 
@@ -88,12 +91,21 @@ class MassiveRest:
     retry: RetryPolicy | None = None
     page_size: int = 1000
     check_counts: bool = True
+    offline: bool = False
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC), repr=False)
 
     def __post_init__(self) -> None:
         self.client = JsonClient(self.base_url, self.key, retry=self.retry)
 
-    def news(self, first: date, last: date, *, ticker: str | None = None, refresh: bool = False) -> RestTable:
+    def news(
+        self,
+        first: date,
+        last: date,
+        *,
+        ticker: str | None = None,
+        delay: timedelta = timedelta(0),
+        refresh: bool = False,
+    ) -> RestTable:
         """Return the news published from `first` to `last` (UTC days, both included), one row an article and ticker.
 
         Parameters
@@ -101,6 +113,8 @@ class MassiveRest:
         first, last : datetime.date
         ticker : str, optional
             Only articles that name this ticker of the vendor; all by default.
+        delay : datetime.timedelta
+            See `news_frame`.
         refresh : bool
             Ask for everything again.
 
@@ -109,20 +123,24 @@ class MassiveRest:
         RestTable
             See `news_frame` for the columns.
         """
-        records, counts = [], []
+        records: list[dict[str, Any]] = []
+        counts = []
         for start, end in _months(first, last):
             query = {
                 "ticker": ticker,
                 "published_utc.gte": f"{start}T00:00:00Z",
                 "published_utc.lt": f"{end + timedelta(days=1)}T00:00:00Z",
             }
-            name = f"news/{ticker or 'all'}/{start}_{end}"
+            name = f"news/{ticker or 'all'}/{start:%Y-%m}"
             found, count = self._span(name, "/v2/reference/news", query, "published_utc", end, refresh=refresh)
             records += found
             counts.append((name, count))
-        # Two months cannot share an article, but the vendor may move one by correcting its moment.
+        # Two months share no article, unless the vendor corrected its moment between the two answers.
         unique = {record["id"]: record for record in records}
-        return RestTable(frame=news_frame(list(unique.values())), counts=tuple(counts))
+        frame = news_frame(list(unique.values()), delay=delay)
+        begin, finish = _midnight(first), _midnight(last + timedelta(days=1))
+        published = pl.col("known_at") - delay
+        return RestTable(frame=frame.filter((published >= begin) & (published < finish)), counts=tuple(counts))
 
     def splits(self, first: date, last: date, *, refresh: bool = False) -> RestTable:
         """Return the splits executed from `first` to `last`, both included; see `splits_frame` for the columns."""
@@ -137,7 +155,8 @@ class MassiveRest:
 
         Tickers the vendor does not know are named in ``missing``, not an error: a list of a past universe has some.
         """
-        records, counts, missing = [], [], []
+        records: list[dict[str, Any]] = []
+        counts, missing = [], []
         for ticker in tickers:
             name, path = f"tickers/{as_of}/{ticker}", f"/v3/reference/tickers/{ticker}"
             download = self._download(name, path, {"date": as_of.isoformat()}, lambda record: str(record["ticker"]))
@@ -146,10 +165,12 @@ class MassiveRest:
             except SourceError as error:
                 if error.status != 404:
                     raise
-                missing.append(ticker)
-                continue
-            records += found
+                download.store_nothing()
+                found, count = download.run()
             counts.append((name, count))
+            records += found
+            if not found:
+                missing.append(ticker)
         if missing:
             logger.warning("%d tickers are unknown to the vendor on %s: %s", len(missing), as_of, ", ".join(missing))
         return RestTable(frame=ticker_details_frame(records, as_of=as_of), counts=tuple(counts), missing=tuple(missing))
@@ -164,10 +185,17 @@ class MassiveRest:
         *,
         refresh: bool,
     ) -> RestTable:
-        name = f"{kind}/{first}_{last}"
-        query: dict[str, object] = {f"{day}.gte": first.isoformat(), f"{day}.lte": last.isoformat()}
-        records, counts = self._span(name, f"/v3/reference/{kind}", query, day, last, refresh=refresh)
-        return RestTable(frame=frame(records), counts=((name, counts),))
+        records: list[dict[str, Any]] = []
+        counts = []
+        for year in range(first.year, last.year + 1):
+            start, end = date(year, 1, 1), date(year, 12, 31)
+            query: dict[str, object] = {f"{day}.gte": start.isoformat(), f"{day}.lte": end.isoformat()}
+            name = f"{kind}/{year}"
+            found, count = self._span(name, f"/v3/reference/{kind}", query, day, end, refresh=refresh)
+            records += found
+            counts.append((name, count))
+        table = frame(records).filter(pl.col(day).is_between(first, last))
+        return RestTable(frame=table, counts=tuple(counts))
 
     def _span(
         self, name: str, path: str, query: dict[str, Any], sort: str, end: date, *, refresh: bool
@@ -175,7 +203,7 @@ class MassiveRest:
         """Run the query of one time span, again if it was finished before the span had settled."""
         given = {**query, "order": "asc", "sort": sort, "limit": self.page_size}
         download = self._download(name, path, given, _identity)
-        settled = datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1) + _SETTLED_AFTER
+        settled = _midnight(end + timedelta(days=1)) + _SETTLED_AFTER
         growing = download.finished() and not download.finished_since(settled)
         return download.run(refresh=refresh or growing)
 
@@ -188,6 +216,7 @@ class MassiveRest:
             parameters=query,
             identity=identity,
             check_counts=self.check_counts,
+            offline=self.offline,
             clock=self.clock,
         )
 
@@ -197,9 +226,14 @@ def _identity(record: dict[str, Any]) -> str:
     return str(record["id"]) if record.get("id") else repr(sorted(record.items(), key=lambda item: item[0]))
 
 
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
-    start = first
+    """Yield first and last day of every month that the span touches."""
+    start = first.replace(day=1)
     while start <= last:
-        following = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-        yield start, min(last, following - timedelta(days=1))
+        following = (start + timedelta(days=32)).replace(day=1)
+        yield start, following - timedelta(days=1)
         start = following

@@ -72,6 +72,8 @@ class PagedDownload:
         Gives the identity of a record, by which duplicates across pages are known.
     check_counts : bool
         Whether a page whose ``count`` differs from its number of results is taken for a cut page.
+    offline : bool
+        Whether only stored pages are read; a query that is not stored whole is then an error.
     clock : callable
         Gives the present moment in UTC.
     """
@@ -83,6 +85,7 @@ class PagedDownload:
     parameters: Mapping[str, object]
     identity: Identity
     check_counts: bool = True
+    offline: bool = False
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
@@ -95,6 +98,11 @@ class PagedDownload:
         """Return whether all pages are stored and the first of them was asked for at `moment` or later."""
         cursor = self._cursor()
         return bool(cursor.get("done")) and datetime.fromisoformat(cursor["started"]) >= moment
+
+    def store_nothing(self) -> None:
+        """Remember that the vendor knows nothing of this query, so that it is not asked again."""
+        cursor = {"query": self.query, "started": self.clock().isoformat(), "pages": 0, "next": None, "done": True}
+        self.storage.write(f"{self.name}/{_CURSOR}", json.dumps(cursor, sort_keys=True).encode())
 
     def finished(self) -> bool:
         """Return whether all pages are stored."""
@@ -113,12 +121,19 @@ class PagedDownload:
         SourceError
             If a page cannot be had; the pages before it stay, and the next call goes on from there.
         """
-        if refresh:
+        if refresh and not self.offline:
             # Before the first page is replaced: old pages behind a new one would be mixed.
             self.storage.delete(f"{self.name}/{_CURSOR}")
         cursor = self._cursor()
         pages, following = int(cursor.get("pages", 0)), cursor.get("next")
         started = cursor.get("started") or self.clock().isoformat()
+        if self.offline and not cursor.get("done"):
+            raise SourceError(
+                what=f"{self.storage.uri(self.name)} is not there whole",
+                got=f"{pages} pages, not finished" if cursor else "nothing",
+                allowed="all pages of the query",
+                fix="fetch it first: `kedro fetch`; see docs/how-to-polygon.md",
+            )
         seen = {following}
         while not cursor.get("done"):
             page = self._page(pages, following)
