@@ -4,11 +4,14 @@ from conviction.testing import _leak_kinds_copies, _leak_kinds_future, _leak_kin
 from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
 from conviction.testing._leaky_datasets import LEAK_KINDS, LeakKind, Patient, PlantedCase, can_plant, leak, plant_leak
 from conviction.testing._planted_panel import PlantedPanel, planted_panel
+from conviction.testing._splitter_conformance import SPLITTER_CHECKS, Conformance, check_splitter, splits_of_plan
 from conviction.testing._synthetic_market import SyntheticMarket, is_synthetic, synthetic_market
 
 __all__ = [
     "LEAK_KINDS",
+    "SPLITTER_CHECKS",
     "VARIANTS",
+    "Conformance",
     "Dataset",
     "LeakKind",
     "Patient",
@@ -16,10 +19,12 @@ __all__ = [
     "PlantedPanel",
     "SyntheticMarket",
     "can_plant",
+    "check_splitter",
     "is_synthetic",
     "leak",
     "make_clean_dataset",
     "plant_leak",
     "planted_panel",
+    "splits_of_plan",
     "synthetic_market",
 ]
