@@ -37,11 +37,13 @@ class ProvenanceHooks:
         """Compute all keys, check what the run reads but does not make, and install the runtime."""
         root = self._context.project_path
         parameters = validate_parameters(self._context.params)
-        keys = dataset_keys(_all_nodes(), _parameter_values(self._context.params), _raw_contents(catalog, pipeline.inputs()))
+        # Kedro puts typed objects into `context.params` for the pipelines of this run only; plain data is the same for all.
+        plain = parameters.model_dump(mode="json")
+        keys = dataset_keys(_all_nodes(), _parameter_values(plain), _raw_contents(catalog, pipeline.inputs()))
         provenance = {
             **tree_state(root),
             **environment_facts(root),
-            "parameter_sha": sha(parameters.model_dump(mode="json")),
+            "parameter_sha": sha(plain),
             "environment": str(self._context.env or "base"),
             "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),
             "source": parameters.source,
