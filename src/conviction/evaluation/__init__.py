@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from conviction.evaluation._auc import auc, daily_auc, daily_rank_ic
 from conviction.evaluation._compare import Comparison, compare
+from conviction.evaluation._confidence_set import model_confidence_set
+from conviction.evaluation._decay import ic_decay
 from conviction.evaluation._multiplicity import (
     LuckLine,
     benjamini_hochberg,
@@ -12,15 +14,27 @@ from conviction.evaluation._multiplicity import (
     null_auc_se,
     per_symbol,
 )
+from conviction.evaluation._permutation import best_symbol_test, permute_by_session, placebo_band
+from conviction.evaluation._reliability import reliability
 from conviction.evaluation._resampling import newey_west_lags, newey_west_mean
 from conviction.evaluation._score import METRICS, Scores, known_base_rate, score, score_table
 from conviction.evaluation._simulate import simulate_null_oof
+from conviction.evaluation._trials import (
+    BacktestOverfitting,
+    DeflatedAuc,
+    daily_series,
+    deflated_auc,
+    effective_trials,
+    overfitting_probability,
+)
 from conviction.evaluation._verdict import Judgement, Verdict, detectable_lift, judge, sessions_needed
 from conviction.evaluation.parameters import EvaluationParameters
 
 __all__ = [
     "METRICS",
+    "BacktestOverfitting",
     "Comparison",
+    "DeflatedAuc",
     "EvaluationParameters",
     "Judgement",
     "LuckLine",
@@ -28,18 +42,28 @@ __all__ = [
     "Verdict",
     "auc",
     "benjamini_hochberg",
+    "best_symbol_test",
     "compare",
     "daily_auc",
     "daily_rank_ic",
+    "daily_series",
+    "deflated_auc",
     "detectable_lift",
+    "effective_trials",
     "expected_best",
+    "ic_decay",
     "judge",
     "known_base_rate",
     "luck_line",
+    "model_confidence_set",
     "newey_west_lags",
     "newey_west_mean",
     "null_auc_se",
+    "overfitting_probability",
     "per_symbol",
+    "permute_by_session",
+    "placebo_band",
+    "reliability",
     "score",
     "score_table",
     "sessions_needed",
