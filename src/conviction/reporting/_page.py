@@ -27,6 +27,7 @@ SPLIT_NAMES = {
     "placebo": "placebo: labels permuted",
 }
 _DECIMALS = {"auc_daily": 3, "auc_pooled": 3, "rank_ic": 3, "log_loss": 4, "brier_skill": 4}
+_UNUSED_ROLES = ("past", "future")
 _MOST_SYMBOLS = 60
 _MOST_FINDINGS = 40
 
@@ -57,7 +58,7 @@ def render_report(contents: ReportContents) -> str:
     return environment.from_string(text).render(
         c=contents,
         head=headline(contents),
-        roles=ROLE_COLOURS,
+        roles={role: colour for role, colour in ROLE_COLOURS.items() if role not in _UNUSED_ROLES},
         audit=_audit(contents),
         score_groups=_score_groups(contents, safe),
         unshown=[METRICS[metric] for metric in METRICS if metric not in contents.metrics],

@@ -15,7 +15,7 @@ from conviction.evaluation import null_auc_se
 from conviction.folds import HOLDOUT_FOLD
 from conviction.reporting._contents import ReportContents
 
-#: Okabe and Ito's palette: eight colours that people with any colour vision tell apart.
+#: Okabe and Ito's palette, which people with any colour vision tell apart, with a grey and a pale grey for what is unused.
 PALETTE: dict[str, str] = {
     "blue": "#0072B2",
     "orange": "#E69F00",
@@ -25,6 +25,7 @@ PALETTE: dict[str, str] = {
     "purple": "#CC79A7",
     "yellow": "#F0E442",
     "grey": "#8A8A8A",
+    "pale": "#D5DADF",
 }
 #: Role of a session -> name of its colour.
 ROLE_COLOURS: dict[str, str] = {
@@ -34,6 +35,8 @@ ROLE_COLOURS: dict[str, str] = {
     "embargo": "grey",
     "test": "orange",
     "holdout": "vermillion",
+    "past": "pale",
+    "future": "pale",
 }
 #: Kind of a scored row -> name of its colour.
 KIND_COLOURS: dict[str, str] = {

@@ -148,7 +148,7 @@ def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict |
     picked = f" (picked afterwards as the best of {pool.height})" if picked_after and pool.height > 1 else ""
     sentence = (
         f"{target}: {where} {METRICS[metric]} of {row['model']}{picked} is {number(value)} {interval(lo, hi)}: "
-        f"{_meaning(level)}{_against_baseline(rows, metric, lo, level)}."
+        f"{_meaning(level, lo)}{_against_baseline(rows, metric, row, level)}."
     )
     return TargetVerdict(
         target=target,
@@ -172,7 +172,9 @@ def _any(frame: pl.DataFrame, column: str) -> bool:
     return frame[column].null_count() < frame.height
 
 
-def _meaning(level: Level) -> str:
+def _meaning(level: Level, lo: float) -> str:
+    if level == "none" and lo > 0.5:
+        return "by itself just above 0.5, but not once the two AUCs count as two tests"
     return {
         "suspicious": "no honest daily data give that, so it is a leak until proved otherwise",
         "edge": "above 0.5 by more than luck explains",
@@ -182,15 +184,19 @@ def _meaning(level: Level) -> str:
     }[level]
 
 
-def _against_baseline(rows: pl.DataFrame, metric: str, lo: float, level: Level) -> str:
-    """Say whether the best baseline reaches into the interval; only an edge can be taken away."""
+def _against_baseline(rows: pl.DataFrame, metric: str, row: dict[str, Any], level: Level) -> str:
+    """Say how the best baseline stands to the score: reaching into an edge, or above what shows no skill."""
     baselines: list[dict[str, Any]] = (
         rows.filter(pl.col("kind") == "baseline", pl.col(metric).is_not_null()).sort(metric, descending=True).to_dicts()
     )
-    if level != "edge" or not baselines:
+    if level not in ("edge", "none", "underpowered") or not baselines:
         return ""
     best = baselines[0]
     text = f"{best['model']} {number(best[metric])} {interval(best[f'{metric}_lo'], best[f'{metric}_hi'])}"
-    if best[metric] >= lo:
+    if best[metric] >= row[metric]:
+        return f"; the baseline {text} does no worse"
+    if level != "edge":
+        return ""
+    if best[metric] >= row[f"{metric}_lo"]:
         return f", but the baseline {text} reaches into that interval"
     return f", and the best baseline ({text}) stays under it"

@@ -53,13 +53,14 @@ def make_scores(rng: np.random.Generator) -> pl.DataFrame:
                     "auc_pooled": daily - 0.002,
                     "auc_pooled_lo": daily - 0.002 - 2 * half,
                     "auc_pooled_hi": daily - 0.002 + 2 * half,
-                    "rank_ic": (daily - 0.5) / 0.47,
-                    "rank_ic_lo": (daily - 0.5 - half) / 0.47,
-                    "rank_ic_hi": (daily - 0.5 + half) / 0.47,
+                    "rank_ic": (daily - 0.5) / 0.47 if half else None,
+                    "rank_ic_lo": (daily - 0.5 - half) / 0.47 if half else None,
+                    "rank_ic_hi": (daily - 0.5 + half) / 0.47 if half else None,
                     "log_loss": 0.6925 + rng.normal(0, 0.0004),
                     "brier_skill": rng.normal(0, 0.0004),
                     "n_sessions": 1764,
                     "n_rows": 35_280,
+                    "verdict_reason": "No AUC is above one half by more than luck explains, though auc_pooled would have shown a lift of 0.013.",
                     "verdict": "not distinguishable from luck" if daily - half <= 0.5 else "skill",
                 }
             )
@@ -82,8 +83,10 @@ def make_folds() -> pl.DataFrame:
                 role = "inner"
             elif index < start:
                 role = "purged"
-            else:
+            elif index < start + 255:
                 role = "embargo"
+            else:
+                role = "future"
             rows.append((fold, day, role))
     for index, day in enumerate(days):
         rows.append((HOLDOUT_FOLD, day, "holdout" if index >= 2260 else "train" if index < 2255 else "embargo"))
@@ -259,6 +262,7 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
         "audit": make_audit(failed=failed),
         "folds": make_folds(),
         "scores": make_scores(rng),
+        "reasons": {"rank_ic": "0 sessions have scores that vary, forward returns and at least 5 symbols"},
         "trials": 31,
         "holdout_openings": 0,
         "symbols": (make_symbols(rng, "direction"), make_symbols(rng, "relative")),

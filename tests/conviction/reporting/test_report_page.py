@@ -98,8 +98,14 @@ def test_every_score_cell_holds_its_interval(contents, page):
     ]
     alone = [text for text in cells if text not in with_interval]
     # The placebo table gives the band in a cell of its own, beside the observed value.
-    assert len(alone) == 2 * contents.placebo.height
-    assert len(with_interval) == contents.scores.height * len(contents.metrics) + 2 * contents.economics.height
+    reasons = [text for text in alone if text.strip() == contents.reasons["rank_ic"]]
+    assert len(reasons) == contents.scores["rank_ic"].null_count() == 2
+    span = [text for text in alone if " to " in text]
+    assert len(alone) == 2 * contents.placebo.height + len(reasons) + len(span)
+    assert (
+        len(with_interval)
+        == contents.scores.height * len(contents.metrics) - len(reasons) + 2 * contents.economics.height
+    )
 
 
 def test_every_score_of_the_table_is_on_the_page(contents, page):
@@ -181,7 +187,7 @@ def test_every_metric_that_is_shown_has_a_name(contents):
 def test_figures_name_no_colour_outside_the_palette(page):
     body = page[page.index("<body>") :]
     used = set(re.findall(r"#[0-9A-Fa-f]{6}", body))
-    assert used <= {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A"}
+    assert used <= {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#8A8A8A", "#D5DADF"}
     assert used
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conviction.audit import LeadLagProfile
-from conviction.folds import HOLDOUT_FOLD
+from conviction.folds import HOLDOUT_FOLD, ROLES
 from conviction.reporting._tables import (
+    ROLE_COLOURS,
     cumulative_daily_auc,
     fold_spans,
     fold_summary,
@@ -23,10 +24,10 @@ from conviction.reporting._tables import (
     thin,
 )
 
-ROLES = st.sampled_from(["train", "inner", "purged", "embargo", "test", "holdout"])
+ROLE = st.sampled_from(ROLES)
 
 
-@given(st.lists(st.lists(ROLES, min_size=1, max_size=30), min_size=1, max_size=3), st.randoms())
+@given(st.lists(st.lists(ROLE, min_size=1, max_size=30), min_size=1, max_size=3), st.randoms())
 def test_fold_spans_equal_a_slow_walk_over_the_sessions(folds, random):
     rows = [
         (fold, date(2020, 1, 1) + timedelta(days=day), role)
@@ -124,3 +125,7 @@ def test_lead_lag_puts_what_looks_furthest_ahead_first_in_units_of_its_band():
     assert seen.ratios == [[0.0, None, -25.0], pytest.approx([90.0, 50.0, 0.5])]
     assert seen.total == 3
     assert lead_lag_matrix((), most=2) is None
+
+
+def test_every_role_of_a_fold_plan_has_a_colour():
+    assert set(ROLE_COLOURS) == set(ROLES)

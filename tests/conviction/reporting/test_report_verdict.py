@@ -71,6 +71,18 @@ def test_a_baseline_that_reaches_into_the_interval_is_named(make, contents):
     assert "but the baseline reversal_1d 0.511 [0.505, 0.517] reaches into that interval" in close.sentence
 
 
+def test_a_baseline_that_does_no_worse_is_named_even_without_skill(make, contents):
+    behind = make(scores=with_scores(contents, "reversal_1d", 0.516, 0.006))
+    for verdict in headline(behind).targets:
+        assert "; the baseline reversal_1d 0.516 [0.510, 0.522] does no worse." in verdict.sentence
+
+
+def test_luck_with_an_interval_above_one_half_is_explained(make, contents):
+    seen = headline(make(scores=with_scores(contents, "rank_average", 0.510, 0.009, LUCK)))
+    assert seen.level == "none"
+    assert all("just above 0.5, but not once the two AUCs count as two tests" in v.sentence for v in seen.targets)
+
+
 def test_one_symbol_has_no_cross_section_and_is_judged_on_pooled_auc(make, contents):
     columns = [name for name in contents.scores.columns if name.startswith("auc_daily")]
     scores = contents.scores.with_columns(pl.lit(None, pl.Float64).alias(name) for name in columns)
