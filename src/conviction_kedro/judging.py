@@ -31,7 +31,9 @@ def symbol_table(chosen: pl.DataFrame, *, evaluation: EvaluationParameters, seed
         `target` and the columns of `conviction.evaluation.per_symbol` under the report's names.
     """
     parts = [
-        per_symbol(part.sort("symbol", "session"), evaluation=evaluation, seed=seed).select(target=pl.lit(str(target)), *[pl.all()])
+        per_symbol(part.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
+            target=pl.lit(str(target))
+        )
         for (target,), part in chosen.group_by("target", maintain_order=True)
     ]
     return pl.concat(parts).rename(_SYMBOL_NAMES)

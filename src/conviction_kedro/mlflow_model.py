@@ -30,10 +30,13 @@ def write_mlflow_model(model: FittedModel, folder: Path) -> None:
     (folder / _DATA).mkdir(parents=True)
     model.save(folder / _DATA)
     signature = ModelSignature(
-        inputs=Schema([ColSpec("float", name) for name in model.feature_names]), outputs=Schema([ColSpec("double", "score")])
+        inputs=Schema([ColSpec("float", name) for name in model.feature_names]),
+        outputs=Schema([ColSpec("double", "score")]),
     )
     description = Model(signature=signature)
-    description.add_flavor("python_function", loader_module="conviction_kedro.mlflow_model", data=_DATA, python_version="3.11")
+    description.add_flavor(
+        "python_function", loader_module="conviction_kedro.mlflow_model", data=_DATA, python_version="3.11"
+    )
     description.save(str(folder / "MLmodel"))
 
 

@@ -45,7 +45,7 @@ class Universes(RootModel[dict[str, tuple[str, ...] | Literal["all"]]]):
             If no universe has that name.
         """
         if universe not in self.root:
-            raise ParameterError.from_unknown_name("universe", universe, self.root)
+            raise ParameterError.from_unknown_name(kind="universe", name=universe, known=self.root)
         members = self.root[universe]
         return None if members == "all" else tuple(members)
 

@@ -29,7 +29,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 # Parameters that change how fast something is made, never what is made.
 HOW_NOT_WHAT = ("params:n_jobs",)
-_LIBRARIES = ("kedro", "mlflow", "polars", "numpy", "scikit-learn", "lightgbm", "xgboost-cpu", "optuna", "skfolio", "arch", "ta-lib", "numba")
+_LIBRARIES = (
+    "kedro",
+    "mlflow",
+    "polars",
+    "numpy",
+    "scikit-learn",
+    "lightgbm",
+    "xgboost-cpu",
+    "optuna",
+    "skfolio",
+    "arch",
+    "ta-lib",
+    "numba",
+)
 
 
 def sha(value: Any) -> str:
@@ -52,7 +65,9 @@ def code_sha(rooms: Iterable[str]) -> str:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -80,7 +95,11 @@ def tree_state(root: Path) -> dict[str, str]:
     state["dirty"] = "true" if status.strip() else "false"
     if status.strip():
         untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
-        contents = [(name, hashlib.sha256((root / name).read_bytes()).hexdigest()) for name in untracked if (root / name).is_file()]
+        contents = [
+            (name, hashlib.sha256((root / name).read_bytes()).hexdigest())
+            for name in untracked
+            if (root / name).is_file()
+        ]
         state["diff_sha"] = sha([_git(root, "diff", "HEAD"), contents])
     return state
 

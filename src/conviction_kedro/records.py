@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from conviction.folds import FoldPlan
     from conviction_kedro.parameters import ModelingParameters
 
-_SCHEMA = {name: pl.String for name in ("record_key", "parent_key", "name", "params", "metrics", "tags")}
+_SCHEMA = dict.fromkeys(("record_key", "parent_key", "name", "params", "metrics", "tags"), pl.String)
 _TAGS = ("target", "model", "kind", "split", "verdict")
 
 
-def _record(key: str, *, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, str | None]:
+def _record(
+    key: str, *, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any], tags: Mapping[str, Any]
+) -> dict[str, str | None]:
     return {
         "record_key": key,
         "parent_key": None,
@@ -49,7 +51,9 @@ def of_features(build: FeatureBuild) -> pl.DataFrame:
         }
         for feature in build.features
     ]
-    left_out = [{**dict.fromkeys(made[0]), "feature": name, "omitted": reason} for name, reason in sorted(build.omitted.items())]
+    left_out = [
+        {**dict.fromkeys(made[0]), "feature": name, "omitted": reason} for name, reason in sorted(build.omitted.items())
+    ]
     return pl.DataFrame([*made, *left_out], infer_schema_length=None)
 
 
@@ -65,14 +69,27 @@ def of_models(timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials:
     trials : polars.DataFrame
         `target`, `model` and one row a trial.
     """
-    counts = {(row["target"], row["model"]): row["len"] for row in trials.group_by("target", "model").len().iter_rows(named=True)}
+    counts = {
+        (row["target"], row["model"]): row["len"]
+        for row in trials.group_by("target", "model").len().iter_rows(named=True)
+    }
     rows = []
     for (target, model), part in timings.group_by("target", "model", maintain_order=True):
         chosen = best_parameters.get(f"{target}/{model}", {})
         params = {f"fold_{fold}.{name}": value for fold, values in chosen.items() for name, value in values.items()}
-        metrics = {"seconds_fit": part["seconds_fit"].sum(), "trials": counts.get((target, model), 0), "folds": part.height}
+        metrics = {
+            "seconds_fit": part["seconds_fit"].sum(),
+            "trials": counts.get((target, model), 0),
+            "folds": part.height,
+        }
         rows.append(
-            _record(f"{target}/{model}", name=f"{target} | {model}", params=params, metrics=metrics, tags={"target": target, "model": model})
+            _record(
+                f"{target}/{model}",
+                name=f"{target} | {model}",
+                params=params,
+                metrics=metrics,
+                tags={"target": target, "model": model},
+            )
         )
     return pl.DataFrame(rows, schema=_SCHEMA)
 
@@ -86,7 +103,9 @@ def of_scores(scores: pl.DataFrame) -> pl.DataFrame:
         metrics = {name: row[name] for name in numeric if row[name] is not None}
         suffix = "" if row["split"] == "oof" else f" | {row['split']}"
         key = f"{row['target']}/{row['model']}" + ("" if row["split"] == "oof" else f"/{row['split']}")
-        rows.append(_record(key, name=f"{row['target']} | {row['model']}{suffix}", params={}, metrics=metrics, tags=tags))
+        rows.append(
+            _record(key, name=f"{row['target']} | {row['model']}{suffix}", params={}, metrics=metrics, tags=tags)
+        )
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
@@ -124,6 +143,8 @@ def require_opening(openings: pl.DataFrame, audited_panel: AuditedPanel, fold_pl
     mine = openings.filter((pl.col("holdout_sha") == wanted) & (pl.col("run_id") == runtime.current().run_id))
     if mine.is_empty():
         raise CertificateError(
-            what="the hold-out was not opened on the record by this run", got=f"{openings.height} openings of other runs",
-            allowed="an opening by this run", fix="run the whole pipeline: kedro run --pipeline=holdout",
+            what="the hold-out was not opened on the record by this run",
+            got=f"{openings.height} openings of other runs",
+            allowed="an opening by this run",
+            fix="run the whole pipeline: kedro run --pipeline=holdout",
         )

@@ -89,7 +89,8 @@ def assemble(
         holdout_openings=holdout_openings.height,
         symbols=tuple(_symbol_scores(symbol_scores, ensemble_choice, luck)),
         ensemble=tuple(
-            EnsembleChoice(target=row["target"], model="ensemble", explanation=row["explanation"]) for row in ensemble_choice.iter_rows(named=True)
+            EnsembleChoice(target=row["target"], model="ensemble", explanation=row["explanation"])
+            for row in ensemble_choice.iter_rows(named=True)
         ),
         reasons=_reasons(scores),
         daily_auc=daily_auc,

@@ -46,8 +46,12 @@ def read_table(path: Path) -> pl.DataFrame:
             text = dict.fromkeys(("symbol", "ticker", "reference_month"), pl.String)
             return pl.read_csv(path, infer_schema_length=None, try_parse_dates=True, schema_overrides=text)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise AuditError(what=f"{path.name} cannot be read", got=error, allowed="a whole table", fix="write the file again") from error
-    raise AuditError(what="unknown file format", got=path.name, allowed=".csv, .csv.gz, .parquet", fix="convert the file")
+        raise AuditError(
+            what=f"{path.name} cannot be read", got=error, allowed="a whole table", fix="write the file again"
+        ) from error
+    raise AuditError(
+        what="unknown file format", got=path.name, allowed=".csv, .csv.gz, .parquet", fix="convert the file"
+    )
 
 
 def read_dataset(path: Path) -> pl.DataFrame:
@@ -73,7 +77,10 @@ def read_dataset(path: Path) -> pl.DataFrame:
     files = sorted(path.glob("*_features.csv")) or sorted(path.glob("*_features.parquet"))
     if not files:
         raise AuditError(
-            what="no dataset in the directory", got=path, allowed="files named {SYMBOL}_features.csv", fix="pass the directory that holds them"
+            what="no dataset in the directory",
+            got=path,
+            allowed="files named {SYMBOL}_features.csv",
+            fix="pass the directory that holds them",
         )
     parts = [read_table(file).with_columns(symbol=pl.lit(file.name.rsplit("_features", 1)[0])) for file in files]
     return pl.concat(parts, how="diagonal_relaxed")
@@ -85,7 +92,10 @@ def _parse_targets(entries: tuple[str, ...]) -> dict[str, int] | None:
         name, _, horizon = entry.rpartition(":")
         if not name or not horizon.isdigit() or int(horizon) < 1:
             raise AuditError(
-                what="--target is not NAME:HORIZON", got=repr(entry), allowed="a column and sessions, e.g. target_1d:1", fix="write both"
+                what="--target is not NAME:HORIZON",
+                got=repr(entry),
+                allowed="a column and sessions, e.g. target_1d:1",
+                fix="write both",
             )
         targets[name] = int(horizon)
     return targets or None
@@ -93,8 +103,18 @@ def _parse_targets(entries: tuple[str, ...]) -> dict[str, int] | None:
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--sources", type=click.Path(path_type=Path), help="Directory with market.csv, macro_releases.csv, news.csv (any subset).")
-@click.option("--target", "targets", multiple=True, metavar="NAME:HORIZON", help="Target column and its horizon in sessions; may repeat.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    help="Directory with market.csv, macro_releases.csv, news.csv (any subset).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME:HORIZON",
+    help="Target column and its horizon in sessions; may repeat.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report as JSON.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write the report as a page.")
 def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Path | None, html: Path | None) -> None:
@@ -109,8 +129,12 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
         given = None
         if sources is not None:
             if not sources.is_dir():
-                raise AuditError(what="no such directory", got=sources, allowed="a directory of source files", fix="check --sources")
-            given = {name: read_table(sources / f"{name}.csv") for name in _SOURCES if (sources / f"{name}.csv").is_file()}
+                raise AuditError(
+                    what="no such directory", got=sources, allowed="a directory of source files", fix="check --sources"
+                )
+            given = {
+                name: read_table(sources / f"{name}.csv") for name in _SOURCES if (sources / f"{name}.csv").is_file()
+            }
         result = audit_dataset(frame, sources=given, targets=_parse_targets(targets))
     except ConvictionError as error:
         click.secho(f"{type(error).__name__}: {error}", err=True, fg="red")
@@ -121,5 +145,7 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
         report.write_text(json.dumps(result.to_dict(), indent=1, sort_keys=True), encoding="utf-8")
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(f"<!doctype html><meta charset='utf-8'><title>Leakage audit</title>{result.to_html()}", encoding="utf-8")
+        html.write_text(
+            f"<!doctype html><meta charset='utf-8'><title>Leakage audit</title>{result.to_html()}", encoding="utf-8"
+        )
     sys.exit(EXIT_PASS if result.verdict == "pass" else EXIT_LEAK)

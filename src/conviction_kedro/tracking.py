@@ -98,7 +98,10 @@ class RunStore:
                 )
                 self._children[key] = run.info.run_id
             self._log(
-                self._children[key], json.loads(record["params"]), json.loads(record["metrics"]), json.loads(record["tags"])
+                self._children[key],
+                json.loads(record["params"]),
+                json.loads(record["metrics"]),
+                json.loads(record["tags"]),
             )
             self._client.set_terminated(self._children[key])
 
@@ -132,7 +135,10 @@ class RunStore:
             f"| {row['target']} | {row['model']} | {row['verdict']} | {_interval(row, 'auc_pooled')} | {_interval(row, 'auc_daily')} |"
             for row in scores
         ]
-        lines += ["", f"Data: {provenance.get('source')} / {provenance.get('universe')}; commit {provenance.get('commit', '')[:10]}"]
+        lines += [
+            "",
+            f"Data: {provenance.get('source')} / {provenance.get('universe')}; commit {provenance.get('commit', '')[:10]}",
+        ]
         self.tag(NOTE_TAG, "\n".join(lines))
 
     def finish(self) -> None:

@@ -22,7 +22,10 @@ def triple(y):
 @pytest.fixture
 def pipeline():
     return Pipeline(
-        [Node(double, ["raw", "params:factor"], "a", tags="data_engineering"), Node(triple, "a", "b", tags="ensembling")]
+        [
+            Node(double, ["raw", "params:factor"], "a", tags="data_engineering"),
+            Node(triple, "a", "b", tags="ensembling"),
+        ]
     )
 
 

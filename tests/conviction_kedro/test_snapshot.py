@@ -15,7 +15,11 @@ from conviction_kedro import runtime
 from conviction_kedro.datasets import FrameSnapshot, JsonSnapshot, OpeningsDataset
 
 FRAME = pl.DataFrame(
-    {"symbol": ["A", "A", "NA"], "session": [date(2020, 1, 2), date(2020, 1, 3), date(2020, 1, 2)], "x": [1.0, None, 2.0]}
+    {
+        "symbol": ["A", "A", "NA"],
+        "session": [date(2020, 1, 2), date(2020, 1, 3), date(2020, 1, 2)],
+        "x": [1.0, None, 2.0],
+    }
 )
 
 
@@ -65,7 +69,10 @@ def test_a_failed_save_leaves_the_old_snapshot_whole(snapshot, monkeypatch):
         snapshot.save(FRAME.head(1))
     monkeypatch.undo()
     assert_frame_equal(snapshot.load(), FRAME)
-    assert sorted(path.name for path in Path(snapshot.filepath).parent.iterdir()) == ["panel.parquet", "panel.parquet.meta.json"]
+    assert sorted(path.name for path in Path(snapshot.filepath).parent.iterdir()) == [
+        "panel.parquet",
+        "panel.parquet.meta.json",
+    ]
 
 
 def test_the_key_of_the_run_is_kept(snapshot):
@@ -89,7 +96,9 @@ def test_openings_only_grow_and_count_a_run_once(tmp_path):
     assert openings.load().is_empty()
 
     def opening(run: str) -> pl.DataFrame:
-        return pl.DataFrame([{"holdout_sha": "h", "run_id": run, "opened_at": "2026-01-01T00:00:00", "reason": "because"}])
+        return pl.DataFrame(
+            [{"holdout_sha": "h", "run_id": run, "opened_at": "2026-01-01T00:00:00", "reason": "because"}]
+        )
 
     openings.save(opening("one"))
     openings.save(opening("one"))

@@ -8,7 +8,12 @@ import pytest
 
 from conviction_kedro.tracking import NOTE_TAG, PARENT_TAG, open_client, open_store
 
-CONFIG = {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "default_experiment": "research", "experiments": {"holdout": "holdout"}}
+CONFIG = {
+    "uri": "sqlite:///mlflow.db",
+    "artifacts": "mlartifacts",
+    "default_experiment": "research",
+    "experiments": {"holdout": "holdout"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,9 @@ def client(root):
 @pytest.fixture
 def store(root):
     store = open_store(CONFIG, root, pipeline="modeling")
-    store.start(name="modeling | embedded all | quick", tags={"commit": "abc"}, params={f"p.{i}": str(i) for i in range(130)})
+    store.start(
+        name="modeling | embedded all | quick", tags={"commit": "abc"}, params={f"p.{i}": str(i) for i in range(130)}
+    )
     return store
 
 
@@ -64,7 +71,14 @@ def test_a_failed_run_says_why(store, client):
 
 
 def test_the_description_shows_intervals(store, client):
-    row = {"target": "relative", "model": "ensemble", "verdict": "skill", "auc_pooled": 0.51, "auc_pooled_lo": 0.5, "auc_pooled_hi": 0.52}
+    row = {
+        "target": "relative",
+        "model": "ensemble",
+        "verdict": "skill",
+        "auc_pooled": 0.51,
+        "auc_pooled_lo": 0.5,
+        "auc_pooled_hi": 0.52,
+    }
     store.describe([row], {"source": "embedded", "universe": "all", "commit": "abcdef"})
     note = client.get_run(store.run_id).data.tags[NOTE_TAG]
     assert "0.5100 [0.5000, 0.5200]" in note

@@ -30,12 +30,16 @@ class Workspace:
 
     def kedro(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `kedro` there and return what it said."""
-        variables = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVICTION_", "KEDRO_"))}
+        variables = {
+            key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVICTION_", "KEDRO_"))
+        }
         variables |= {"DO_NOT_TRACK": "true", "COLUMNS": "200", **environment}
         # The coverage and warning settings of the test process are none of the command's business.
         variables.pop("PYTHONWARNINGS", None)
         command = [sys.executable, "-m", "kedro", *arguments]
-        return subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True, timeout=500, check=False)
+        return subprocess.run(
+            command, cwd=self.root, env=variables, capture_output=True, text=True, timeout=500, check=False
+        )
 
     def configure(self, changes: dict, env: str = "local") -> None:
         """Lay parameters over the base ones."""
@@ -46,7 +50,11 @@ class Workspace:
     def bytes_of(self, *patterns: str) -> dict[str, bytes]:
         """Return the content of files below data/ by their relative paths."""
         data = self.root / "data"
-        return {str(path.relative_to(data)): path.read_bytes() for pattern in patterns for path in sorted(data.glob(pattern))}
+        return {
+            str(path.relative_to(data)): path.read_bytes()
+            for pattern in patterns
+            for path in sorted(data.glob(pattern))
+        }
 
     def client(self):
         """Return a client of the workspace's tracking store."""

@@ -21,7 +21,9 @@ def test_the_summary_comes_last_with_intervals_and_where_to_look_next(finished):
 
 
 def test_every_dataset_is_whole_and_says_which_run_made_it(finished):
-    files = [path for path in (finished.root / "data").rglob("*") if path.is_file() and not path.name.endswith(".meta.json")]
+    files = [
+        path for path in (finished.root / "data").rglob("*") if path.is_file() and not path.name.endswith(".meta.json")
+    ]
     assert len(files) >= 25
     runs = {json.loads((path.parent / f"{path.name}.meta.json").read_text())["run_id"] for path in files}
     assert len(runs) == 1
@@ -49,7 +51,15 @@ def test_the_run_is_on_record_with_children_parameters_and_intervals(finished):
     for tag in ("commit", "lock_sha", "data_fingerprint", "parameter_sha", "environment", "pipeline", "dirty"):
         assert parent.data.tags[tag]
     children = {(run.data.tags["target"], run.data.tags["model"]): run for run in runs if run is not parent}
-    assert {model for _, model in children} >= {"logistic", "lightgbm", "rank_mean", "stack_logistic", "ensemble", "base_rate", "reversal_1d"}
+    assert {model for _, model in children} >= {
+        "logistic",
+        "lightgbm",
+        "rank_mean",
+        "stack_logistic",
+        "ensemble",
+        "base_rate",
+        "reversal_1d",
+    }
     for (_, model), run in children.items():
         metrics = run.data.metrics
         assert metrics["auc_pooled_lo"] <= metrics["auc_pooled"] <= metrics["auc_pooled_hi"], model
@@ -81,7 +91,9 @@ def test_each_pipeline_runs_alone_from_what_the_one_before_saved_and_gives_the_s
 
 
 def test_modeling_refuses_an_audited_panel_that_other_parameters_made(workspace):
-    workspace.configure({**__import__("yaml").safe_load((workspace.root / "conf/local/parameters_test.yml").read_text()), "seed": 1})
+    workspace.configure(
+        {**__import__("yaml").safe_load((workspace.root / "conf/local/parameters_test.yml").read_text()), "seed": 1}
+    )
     done = workspace.kedro("run", "--pipeline=modeling")
     assert done.returncode == 1
     assert "SnapshotError: the saved 'audited_panel' is stale" in done.stderr

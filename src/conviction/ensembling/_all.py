@@ -107,7 +107,7 @@ def ensemble_holdout(
     if holdout["session"].min() <= oof["session"].max():  # type: ignore[operator]  # both are dates
         raise EvaluationError(
             what="the hold-out begins before the out-of-fold predictions end",
-            got=f"{holdout['session'].min()} after {oof['session'].max()}",
+            got=f"{holdout['session'].min()!s} after {oof['session'].max()!s}",
             allowed="hold-out sessions later than all others",
             fix="make both from one fold plan",
         )
@@ -117,7 +117,7 @@ def ensemble_holdout(
     parts = []
     for target in targets:
         if target not in chosen:
-            raise EvaluationError.from_unknown_name("target of the ensemble's choice", target, chosen)
+            raise EvaluationError.from_unknown_name(kind="target of the choice", name=target, known=chosen)
         combined = ensemble(both, target=target, ensembling=ensembling, seed=seed).oof
         mine = combined.filter((pl.col("fold") == following) & (pl.col("model") != CHOSEN))
         parts += [mine, mine.filter(pl.col("model") == chosen[target]).with_columns(model=pl.lit(CHOSEN))]

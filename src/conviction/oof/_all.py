@@ -105,7 +105,13 @@ def fit_for_holdout(
     """
     results = {
         (target, model): holdout_predictions(
-            audited, plan, target=target, model=model, params=_newest(params.get(f"{target}/{model}")), seed=seed, observer=observer
+            audited,
+            plan,
+            target=target,
+            model=model,
+            params=_newest(params.get(f"{target}/{model}")),
+            seed=seed,
+            observer=observer,
         )
         for target in targets
         for model in models

@@ -9,7 +9,12 @@ import polars as pl
 
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 
-OPENING_SCHEMA: dict[str, Any] = {"holdout_sha": pl.String, "run_id": pl.String, "opened_at": pl.String, "reason": pl.String}
+OPENING_SCHEMA: dict[str, Any] = {
+    "holdout_sha": pl.String,
+    "run_id": pl.String,
+    "opened_at": pl.String,
+    "reason": pl.String,
+}
 
 
 class OpeningsDataset(Snapshot[pl.DataFrame]):
@@ -44,4 +49,8 @@ class OpeningsDataset(Snapshot[pl.DataFrame]):
                 fix="restore the sidecar from a backup or from the runs of the experiment `holdout`",
             )
         known = self.load()
-        super().save(pl.concat([known, data.select(list(OPENING_SCHEMA))]).unique(["holdout_sha", "run_id"], keep="first", maintain_order=True))
+        super().save(
+            pl.concat([known, data.select(list(OPENING_SCHEMA))]).unique(
+                ["holdout_sha", "run_id"], keep="first", maintain_order=True
+            )
+        )

@@ -41,7 +41,9 @@ class OptionalTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         self.metadata = metadata
         self._required = list(required)
         self._table = (
-            LongTableDataset(filepath=filepath, rename=rename, required=required, credentials=credentials) if filepath else None
+            LongTableDataset(filepath=filepath, rename=rename, required=required, credentials=credentials)
+            if filepath
+            else None
         )
 
     def load(self) -> pl.DataFrame:

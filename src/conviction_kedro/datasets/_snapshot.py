@@ -74,7 +74,7 @@ class Snapshot(AbstractDataset[_T, _T]):
         """Turn bytes into the content."""
         raise NotImplementedError
 
-    def facts(self, data: _T) -> dict[str, Any]:
+    def facts(self, data: _T) -> dict[str, Any]:  # noqa: ARG002  # for subclasses
         """Return what the sidecar should say of the content beside its hash."""
         return {}
 

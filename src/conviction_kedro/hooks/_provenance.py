@@ -9,7 +9,6 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DatasetError
 
 from conviction.frames import fingerprint
-
 from conviction_kedro import runtime
 from conviction_kedro.datasets import Snapshot, SnapshotError
 from conviction_kedro.observers import make_observer
@@ -52,7 +51,9 @@ class ProvenanceHooks:
             "seed": str(parameters.seed),
         }
         runtime.install(
-            runtime.Runtime(observer=make_observer(), run_id=str(run_params["run_id"]), keys=keys, provenance=provenance)
+            runtime.Runtime(
+                observer=make_observer(), run_id=str(run_params["run_id"]), keys=keys, provenance=provenance
+            )
         )
         _refuse_stale(pipeline, catalog, keys)
 
@@ -61,7 +62,8 @@ def _all_nodes() -> Pipeline:
     from kedro.framework.project import pipelines
 
     pipelines.set_requested(None)
-    return pipelines["__default__"]
+    everything: Pipeline = pipelines["__default__"]
+    return everything
 
 
 def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def _raw_contents(catalog: DataCatalog, wanted: set[str]) -> dict[str, str]:
         if name.startswith(("params:", "parameters")):
             continue
         dataset = catalog.get(name)
-        if isinstance(dataset, Snapshot):
+        if dataset is None or isinstance(dataset, Snapshot):
             continue
         try:
             contents[name] = fingerprint(dataset.load())

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import polars as pl
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
-    from kedro.pipeline.node import Node
 
 logger = logging.getLogger(__name__)
 _RECORDS = "_records"
@@ -53,7 +52,7 @@ class TrackingHooks:
             self._tag_from_sidecar(name, key)
 
     @hook_impl
-    def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
+    def after_node_run(self, outputs: dict[str, Any]) -> None:
         """Upsert one child run for each record that the node returned."""
         if self._store is None:
             return

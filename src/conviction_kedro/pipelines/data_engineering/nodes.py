@@ -30,7 +30,11 @@ def make_bars(
 
 
 def make_panel(
-    bars: pl.DataFrame, index_prices: pl.DataFrame, vix_prices: pl.DataFrame, membership: pl.DataFrame, data: DataParameters
+    bars: pl.DataFrame,
+    index_prices: pl.DataFrame,
+    vix_prices: pl.DataFrame,
+    membership: pl.DataFrame,
+    data: DataParameters,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Join what was known at each decision; return the panel and what a reader must know of the data."""
     panel = build_panel(

@@ -12,7 +12,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.make_bars, ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"], ["bars", "quality_report"], name="check_bars"
+                nodes.make_bars,
+                ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"],
+                ["bars", "quality_report"],
+                name="check_bars",
             ),
             Node(
                 nodes.make_panel,
@@ -22,7 +25,10 @@ def create_pipeline() -> Pipeline:
             ),
             Node(nodes.make_label_table, ["panel", "params:data"], "labels", name="make_labels"),
             Node(
-                nodes.make_features, ["panel", "params:features", "params:n_jobs"], ["feature_matrix", "feature_catalog"], name="build_features"
+                nodes.make_features,
+                ["panel", "params:features", "params:n_jobs"],
+                ["feature_matrix", "feature_catalog"],
+                name="build_features",
             ),
             Node(nodes.make_folds, ["labels", "params:folds"], "fold_plan", name="plan_folds"),
         ],

@@ -12,7 +12,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.combine, ["oof", "params:modeling", "params:ensembling", "params:seed"], ["ensemble_oof", "ensemble_choice"], name="combine"
+                nodes.combine,
+                ["oof", "params:modeling", "params:ensembling", "params:seed"],
+                ["ensemble_oof", "ensemble_choice"],
+                name="combine",
             )
         ],
         tags="ensembling",

@@ -44,7 +44,12 @@ def predict_holdout(
     ).predictions
     inputs = pl.col("model").is_in(modeling.models)
     combined = ensemble_holdout(
-        oof.filter(inputs), single.filter(inputs), choice=ensemble_choice, targets=modeling.targets, ensembling=ensembling, seed=seed
+        oof.filter(inputs),
+        single.filter(inputs),
+        choice=ensemble_choice,
+        targets=modeling.targets,
+        ensembling=ensembling,
+        seed=seed,
     )
     return pl.concat([single, combined]).sort("target", "model", "symbol", "session")
 

@@ -11,7 +11,12 @@ def create_pipeline() -> Pipeline:
     """Return opening on record -> predictions of the hold-out -> scores."""
     return Pipeline(
         [
-            Node(nodes.open_holdout, ["audited_panel", "fold_plan", "params:holdout"], "holdout_openings", name="open_holdout"),
+            Node(
+                nodes.open_holdout,
+                ["audited_panel", "fold_plan", "params:holdout"],
+                "holdout_openings",
+                name="open_holdout",
+            ),
             Node(
                 nodes.predict_holdout,
                 [

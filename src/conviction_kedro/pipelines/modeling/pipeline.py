@@ -12,7 +12,12 @@ def create_pipeline() -> Pipeline:
     common = ["params:modeling", "params:seed", "params:n_jobs"]
     return Pipeline(
         [
-            Node(nodes.tune_models, ["audited_panel", "fold_plan", *common], ["best_parameters", "trials", "ledger"], name="tune_models"),
+            Node(
+                nodes.tune_models,
+                ["audited_panel", "fold_plan", *common],
+                ["best_parameters", "trials", "ledger"],
+                name="tune_models",
+            ),
             Node(
                 nodes.predict_out_of_fold,
                 ["audited_panel", "fold_plan", "best_parameters", "trials", *common],

@@ -24,7 +24,11 @@ NEXT_STEPS = {
 
 
 def score_predictions(
-    oof: pl.DataFrame, ensemble_oof: pl.DataFrame, modeling: ModelingParameters, evaluation: EvaluationParameters, seed: int
+    oof: pl.DataFrame,
+    ensemble_oof: pl.DataFrame,
+    modeling: ModelingParameters,
+    evaluation: EvaluationParameters,
+    seed: int,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return scores with intervals for each (target, model), the per-symbol table, the AUC of each session, and the records."""
     predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", "symbol", "session")
@@ -63,4 +67,10 @@ def write_report(
         run_id=runtime.current().run_id,
     )
     drawn = figures(contents)
-    return render_report(contents), console_summary(contents, next_steps=NEXT_STEPS), drawn["auc_forest"], drawn["per_symbol"], drawn["folds"]
+    return (
+        render_report(contents),
+        console_summary(contents, next_steps=NEXT_STEPS),
+        drawn["auc_forest"],
+        drawn["per_symbol"],
+        drawn["folds"],
+    )
