@@ -25,10 +25,10 @@ from conviction.reporting._verdict import number
 
 WIDTH = 480
 #: The palette through the page's variables: dark pages lighten the dark colours, prints keep them.
-INK: dict[str, str] = {name: f"var(--{name}, {colour})" for name, colour in PALETTE.items()}
+INK: dict[str, str] = {name: f"var(--{name}, {colour})" for name, colour in PALETTE.items()} | {"ink": "var(--ink)"}
 _TEXT = 'fill="var(--soft)" font-size="12.5"'
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4", "12 4", "6 2 1 2")
-_LINES = ("blue", "vermillion", "green", "orange", "purple", "sky", "grey", "yellow")
+_LINES = ("blue", "vermillion", "green", "orange", "purple", "sky", "grey", "ink")
 
 
 def bar(value: float, lo: float, hi: float, *, domain: tuple[float, float], null: float, colour: str) -> str:
@@ -213,7 +213,7 @@ def heat_map(profiles: LeadLag) -> str:
     ]
     for j, (column, line) in enumerate(zip(profiles.columns, profiles.ratios, strict=True)):
         y = top + j * row
-        name = column if len(column) <= 21 else f"{column[:20]}…"
+        name = column if len(column) <= 19 else f"{column[:18]}…"
         parts.append(f'<text x="{left - 6}" y="{y + 13}" text-anchor="end" {_TEXT}>{escape(name)}</text>')
         parts.extend(_heat_cells(column, profiles.lags, line, left=left, y=y, width=width, height=row))
     border = left + sum(lag <= 0 for lag in profiles.lags) * width

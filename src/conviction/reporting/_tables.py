@@ -176,7 +176,8 @@ def cumulative_daily_auc(daily: pl.DataFrame, target: str, *, first: str | None 
     Returns
     -------
     list of Wander
-        One per model with at least two defined sessions, `first` and then by name.
+        One per model with at least two defined sessions and a score that varies, `first` and then by name; of models
+        with the same daily AUC throughout only the first is kept (a combiner beside the ensemble that chose it).
 
     Examples
     --------
@@ -189,13 +190,17 @@ def cumulative_daily_auc(daily: pl.DataFrame, target: str, *, first: str | None 
     walks = []
     rows = daily.filter(pl.col("target") == target, pl.col("auc").is_not_null()).sort("model", "session")
     for (model,), part in rows.group_by("model", maintain_order=True):
-        if part.height < 2:
+        if part.height < 2 or part["auc"].n_unique() == 1:
             continue
         centred = part["auc"] - 0.5
         spread = float(part["auc"].std() or 0.0)  # type: ignore[arg-type]  # a Float64 column has a float deviation
         band = [1.96 * spread * math.sqrt(step) for step in range(1, part.height + 1)]
         walks.append(Wander(str(model), part["session"].to_list(), centred.cum_sum().to_list(), band))
-    return sorted(walks, key=lambda walk: (walk.model != first, walk.model))
+    distinct: list[Wander] = []
+    for walk in sorted(walks, key=lambda walk: (walk.model != first, walk.model)):
+        if all((walk.sessions, walk.total) != (kept.sessions, kept.total) for kept in distinct):
+            distinct.append(walk)
+    return distinct
 
 
 def thin(length: int, most: int) -> list[int]:

@@ -95,6 +95,15 @@ def test_the_chosen_model_is_drawn_first(contents):
     assert [walk.model for walk in walks] == ["xgboost", "lightgbm", "logistic", "rank_average", "stacked_logistic"]
 
 
+def test_a_flat_line_and_a_copy_are_not_drawn():
+    days = [date(2020, 1, day) for day in (2, 3, 6)]
+    lines = {"b_copy": [0.6, 0.4, 0.5], "chosen": [0.6, 0.4, 0.5], "flat": [0.5] * 3, "other": [0.6, 0.4, 0.51]}
+    daily = pl.concat(
+        pl.DataFrame({"target": "d", "model": model, "session": days, "auc": values}) for model, values in lines.items()
+    )
+    assert [walk.model for walk in cumulative_daily_auc(daily, "d", first="chosen")] == ["chosen", "other"]
+
+
 @given(st.floats(-10, 10), st.floats(1e-3, 5))
 def test_ticks_are_inside_evenly_spread_and_neither_few_nor_many(low, span):
     ticks = nice_ticks(low, low + span)
