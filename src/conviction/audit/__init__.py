@@ -4,6 +4,7 @@ from conviction.audit._certificate import AuditedPanel, Certificate, certify, wo
 from conviction.audit._code import audit_features
 from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
 from conviction.audit._workspace import audit_workspace
+from conviction.audit.data import audit_dataset
 
 __all__ = [
     "AuditReport",
@@ -13,6 +14,7 @@ __all__ = [
     "DatasetFacts",
     "Finding",
     "LeadLagProfile",
+    "audit_dataset",
     "audit_features",
     "audit_workspace",
     "certify",
