@@ -200,7 +200,8 @@ def test_the_glossary_is_sorted_and_explains_each_metric_and_role():
     from conviction.folds import ROLES
 
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    terms = re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)
+    terms = re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE)
+    assert len(terms) > 30
     assert [term.lower() for term in terms] == sorted(term.lower() for term in terms)
     for word in (*ROLES, "auc_pooled", "auc_daily", "auc_daily_t", "rank_ic"):
         assert f"`{word}`" in text, word
