@@ -11,6 +11,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from conviction.errors import ConvictionError
+from conviction_kedro.fetching import fetch
 from conviction_kedro.standalone import audit
 
 if TYPE_CHECKING:
@@ -47,3 +48,4 @@ def _run(**options: Any) -> None:
 
 cli.add_command(click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help))
 cli.add_command(audit)
+cli.add_command(fetch)

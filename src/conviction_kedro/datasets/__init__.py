@@ -22,22 +22,25 @@ from conviction_kedro.datasets._prices import (
 )
 from conviction_kedro.datasets._processed import ProcessedFormatDataset
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
-
 from conviction_kedro.datasets._synthetic import SyntheticBarsDataset
+from conviction_kedro.datasets._vendor_tables import Fetchable, FredDataset, MassiveTableDataset, VixDataset
 
 __all__ = [
     "AuditReportSnapshot",
     "AuditedPanelSnapshot",
     "EmbeddedIndexDataset",
     "EmbeddedPricesDataset",
+    "Fetchable",
     "FigureSnapshot",
     "FlatFilesDataset",
     "FoldPlanSnapshot",
     "FrameSnapshot",
+    "FredDataset",
     "JsonSnapshot",
     "LedgerSnapshot",
     "LongBarsDataset",
     "LongTableDataset",
+    "MassiveTableDataset",
     "ModelsSnapshot",
     "OpeningsDataset",
     "OptionalTableDataset",
@@ -46,4 +49,5 @@ __all__ = [
     "SnapshotError",
     "SyntheticBarsDataset",
     "TextSnapshot",
+    "VixDataset",
 ]

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import polars as pl
 from kedro.io import AbstractDataset, DatasetError
 
-from conviction_kedro.sources import Granularity, Market, Storage, read_flat_files
+from conviction.errors import BarsError, ParameterError
+from conviction.market import adjust_bars, inspect_splits
+from conviction.observer import Observer, SilentObserver
+from conviction_kedro.datasets._vendor_tables import as_day, vendor_options
+from conviction_kedro.sources import (
+    FlatFileSource,
+    FlatFileSync,
+    Granularity,
+    Market,
+    MassiveRest,
+    Secret,
+    Storage,
+    read_flat_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from conviction.market import ParsedAggregates
 
+_SPLIT_ERRORS = ("already_adjusted",)
+
 
 class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
-    """Unadjusted bars of one market and granularity from the workspace's own copy of the vendor's flat files.
+    """Bars of one market and granularity from the workspace's own copy of the vendor's flat files.
 
-    It reads what `FlatFileSync` has copied and asks the vendor for nothing. Files with problems stop the load, all named at
-    once, unless `allow` names the problem; what was left out stands in the quality report.
+    `fetch` copies what is new from the vendor (`FlatFileSync`); `load` reads the copy and asks nobody. Files with problems stop
+    the load, all named at once, unless `allow` names the problem; what was left out stands in the quality report.
 
     Parameters
     ----------
@@ -38,18 +54,21 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
     as_of : date or str, optional
         The day the data were taken.
     allow : sequence of str
-        See `conviction_kedro.sources.read_flat_files`.
+        See `conviction_kedro.sources.read_flat_files`; also ``already_adjusted``: a listed split that the prices do not show.
+    actions : str, optional
+        Place of the splits and dividends that `MassiveTableDataset` has fetched. Day bars are then adjusted as the chart of
+        `last_session` showed them (`conviction.market.adjust_bars`), and prices that contradict the list of splits are
+        reported. Without it they are as traded: a 4-for-1 split looks like a loss of 75 %.
     report_filepath : str, optional
         Where the quality report of the load is written as JSON.
+    vendor : mapping, optional
+        For `fetch`: ``key`` and ``secret`` (by default ``env:MASSIVE_S3_KEY`` and ``env:MASSIVE_S3_SECRET``), ``endpoint_url``,
+        ``bucket``, ``when_replaced``, ``concurrency``, ``allow`` (problems of the copy to live with), or
+        ``credentials: <entry of credentials.yml with key and secret>``.
     credentials : mapping, optional
         Of the workspace's own bucket, not of the vendor.
     metadata : mapping, optional
         Ignored by Kedro.
-
-    Notes
-    -----
-    Prices are as traded: a 4-for-1 split looks like a loss of 75 %. Pass the frame through
-    `conviction.market.adjust_bars` with the splits and dividends of `conviction_kedro.sources.MassiveRest`.
 
     Examples
     --------
@@ -71,7 +90,9 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
         extended_hours: bool = False,
         as_of: date | str | None = None,
         allow: Sequence[str] = (),
+        actions: str | None = None,
         report_filepath: str | None = None,
+        vendor: Mapping[str, Any] | None = None,
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -79,21 +100,75 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
         self._options: dict[str, Any] = {
             "market": market,
             "granularity": granularity,
-            "first": _day(first_session),
-            "last": _day(last_session),
+            "first": as_day(first_session),
+            "last": as_day(last_session),
             "calendar": calendar,
             "symbols": symbols,
             "extended_hours": extended_hours,
-            "as_of": None if as_of is None else _day(as_of),
-            "allow": tuple(allow),
+            "as_of": None if as_of is None else as_day(as_of),
+            "allow": tuple(name for name in allow if name not in _SPLIT_ERRORS),
         }
+        self._allow = frozenset(allow)
+        if actions is not None and granularity != "day":
+            raise ParameterError(
+                what="only day bars are adjusted for splits and dividends",
+                got=f"actions with granularity {granularity!r}",
+                allowed="granularity: day, or no actions",
+                fix="leave out `actions` for minute bars",
+            )
+        self._actions = None if actions is None else Storage(actions, credentials)
         self._report_filepath = report_filepath
+        self._vendor = vendor_options(vendor)
         self._credentials = credentials
         self.metadata = metadata
 
+    def fetch(self, observer: Observer | None = None) -> str:
+        """Copy the sessions that are new; return one line on what was copied, and raise on what is missing."""
+        options = {"key": "env:MASSIVE_S3_KEY", "secret": "env:MASSIVE_S3_SECRET", **self._vendor}
+        allow = options.pop("allow", ())
+        places = {name: options.pop(name) for name in ("bucket", "endpoint_url") if name in options}
+        keys: dict[str, Any] = {
+            name: options.pop(name) for name in ("key", "secret", "client_kwargs") if name in options
+        }
+        sync = FlatFileSync(
+            source=FlatFileSource(keys, **places),
+            destination=self._storage,
+            market=self._options["market"],
+            granularity=self._options["granularity"],
+            calendar=self._options["calendar"] or "",
+            observer=observer or SilentObserver(),
+            **options,
+        )
+        return sync.run(self._options["first"], self._options["last"]).check(allow=allow).summary()
+
     def read(self) -> ParsedAggregates:
-        """Return the bars together with their quality report."""
-        return read_flat_files(self._storage, **self._options)
+        """Return the bars, adjusted where `actions` says so, together with their quality report."""
+        found = read_flat_files(self._storage, **self._options)
+        if self._actions is None:
+            return found
+        splits, dividends = self._events(found.bars)
+        told = inspect_splits(found.bars, splits).problems
+        wrong = [p for p in told if p.severity == "error" and p.name not in self._allow]
+        if wrong:
+            raise BarsError(
+                what=f"{len(wrong)} splits contradict the prices of {self._storage.uri()}",
+                got=f"{wrong[0].symbol} on {wrong[0].session}: {wrong[0].value} ({wrong[0].explanation})",
+                allowed="splits that the prices show",
+                fix=f"check the list of splits, or live with it knowingly: allow: [{wrong[0].name}]",
+            )
+        bars = adjust_bars(found.bars, splits, dividends, as_of=self._options["last"])
+        return replace(found, bars=bars, quality=replace(found.quality, problems=(*found.quality.problems, *told)))
+
+    def _events(self, bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the stored splits and dividends that concern these bars."""
+        rest = MassiveRest(key=Secret(""), storage=self._actions or self._storage, offline=True)
+        try:
+            span = (self._options["first"], self._options["last"])
+            frames = rest.splits(*span).frame, rest.dividends(*span).frame
+        finally:
+            rest.client.close()
+        ours = bars.select("symbol").unique()
+        return frames[0].join(ours, on="symbol", how="semi"), frames[1].join(ours, on="symbol", how="semi")
 
     def load(self) -> pl.DataFrame:
         """Return the bars, and write the quality report where it was asked for."""
@@ -114,7 +189,3 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._storage.uri(), **{k: v for k, v in self._options.items() if v is not None}}
-
-
-def _day(value: date | str) -> date:
-    return date.fromisoformat(value) if isinstance(value, str) else value

@@ -11,11 +11,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from conviction.panel import asof_join, build_panel
-from conviction_kedro.sources import FredRest, Secret, SourceError, latest_readings, read_vix, releases_frame
+from conviction.panel import add_macro, build_panel
+from conviction_kedro.sources import FredRest, Secret, SourceError, read_vix, releases_frame
 
 NY = ZoneInfo("America/New_York")
 # Period, day of release, value: three months, one revised twice, one release day with two news.
@@ -153,57 +151,21 @@ def test_a_page_that_stays_short_and_a_wrong_key_are_errors(fred, retry):
     assert "OTHERKEY" not in str(caught.value)
 
 
-def slow_latest(releases):
-    """Walk through the events one by one and remember the newest value of each period."""
-    rows = []
-    for moment in sorted({row["known_at"] for row in releases.to_dicts()}):
-        state = {}
-        for row in sorted(releases.to_dicts(), key=lambda r: r["known_at"]):
-            if row["known_at"] <= moment:
-                state[row["reference_date"]] = row["value"]
-        newest = max(state)
-        every = sorted(releases["reference_date"].unique())
-        place = every.index(newest)
-        rows.append((moment, newest, state[newest], state.get(every[place - 1]) if place else None))
-    return rows
-
-
-def test_the_latest_reading_is_what_a_reader_of_the_day_saw(fred):
-    releases = fred.rest.releases("CPI")
-    found = latest_readings(releases).select("known_at", "reference_date", "value", "previous").rows()
-    assert found == slow_latest(releases)
-    assert found[1][2:] == (2.0, 1.1)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5), st.integers(0, 200), st.integers(0, 3)),
-        min_size=1,
-        max_size=25,
-        unique_by=lambda r: r[:2],
-    )
-)
-def test_latest_readings_agree_with_the_slow_walk(rows):
-    records = [
-        {"date": f"2020-{1 + p:02d}-01", "realtime_start": str(date(2020, 7, 1) + timedelta(days=d)), "value": str(v)}
-        for p, d, v in rows
-    ]
-    releases = releases_frame("X", records)
-    found = latest_readings(releases).select("known_at", "reference_date", "value", "previous").rows()
-    assert found == slow_latest(releases)
+def test_a_withdrawn_value_is_an_event_and_a_missing_first_one_is_none():
+    rows = [("2024-02-01", "."), ("2024-03-01", "1.5"), ("2024-04-01", "."), ("2024-05-01", "."), ("2024-06-01", "1.5")]
+    frame = releases_frame("X", [{"date": "2024-01-01", "realtime_start": day, "value": value} for day, value in rows])
+    assert frame["value"].to_list() == [1.5, None, 1.5]
+    assert [moment.month for moment in frame["known_at"]] == [3, 4, 6]
 
 
 def test_a_panel_never_sees_a_release_before_its_time(fred):
-    readings = latest_readings(fred.rest.releases("CPI", release_time=time(16, 30)))
+    releases = fred.rest.releases("CPI", release_time=time(16, 30))
     decisions = [datetime(2024, 3, d, 16, tzinfo=NY).astimezone(UTC) for d in (11, 12, 13)]
     panel = pl.DataFrame({"symbol": ["A"] * 3, "decision_at": decisions}).with_columns(
         pl.col("decision_at").cast(pl.Datetime("us", "UTC"))
     )
-    joined = asof_join(
-        panel, readings.drop("series", "reference_date"), by=[], known_at="known_at", values=["value", "previous"]
-    )
-    assert joined.select("value", "previous").rows() == [(1.0, None), (1.0, None), (2.0, 1.1)]
+    joined = add_macro(panel, releases, series="series", known_at="known_at", period="reference_date", value="value")
+    assert joined["macro_cpi"].to_list() == [1.0, 1.0, 2.0]
 
 
 VIX = [(date(2024, 7, 2), 12.03), (date(2024, 7, 3), 12.09), (date(2024, 7, 5), 12.48)]

@@ -14,7 +14,15 @@ from conviction.errors import BarsError, ParameterError
 from conviction.frames import check_panel
 from conviction.market import exchange_sessions
 from conviction_kedro.datasets import FlatFilesDataset
-from conviction_kedro.sources import FlatFileKey, FlatFileSync, Storage, read_flat_files
+from conviction_kedro.sources import (
+    FlatFileKey,
+    FlatFileSync,
+    MassiveRest,
+    Secret,
+    SourceError,
+    Storage,
+    read_flat_files,
+)
 
 # fixtures are arguments
 
@@ -185,3 +193,81 @@ def test_the_catalog_entry_loads_bars_and_writes_the_report(copied, tmp_path):
     with pytest.raises(DatasetError, match="vendor's"):
         dataset.save(pl.DataFrame())
     assert exchange_sessions("XNYS", FIRST, LAST).len() == 9
+
+
+def put_actions(place, *, splits=(), dividends=()):
+    """Store one finished page of splits and dividends of 2024, as a fetch leaves them."""
+    rest = MassiveRest(key=Secret(""), storage=place)
+    for kind, day, rows in (("splits", "execution_date", splits), ("dividends", "ex_dividend_date", dividends)):
+        query = {f"{day}.gte": "2024-01-01", f"{day}.lte": "2024-12-31", "order": "asc", "sort": day, "limit": 1000}
+        download = rest._download(f"{kind}/2024", f"/v3/reference/{kind}", query, lambda record: record["id"])
+        download.store_nothing()
+        cursor = json.loads(place.read(f"{kind}/2024/cursor.json")) | {"pages": 1}
+        place.write(f"{kind}/2024/page-00000.json.gz", gzip.compress(json.dumps(list(rows)).encode()))
+        place.write(f"{kind}/2024/cursor.json", json.dumps(cursor).encode())
+    rest.client.close()
+
+
+def adjusted(copied, **options):
+    return FlatFilesDataset(
+        filepath=copied.uri(),
+        market="stocks",
+        granularity="day",
+        first_session="2024-01-02",
+        last_session="2024-01-12",
+        actions=copied.uri("rest"),
+        **options,
+    )
+
+
+def test_splits_and_dividends_are_applied_as_of_the_last_session(copied, source, s3, retry, day_file):
+    halved = gzip.decompress(day_file(date(2024, 1, 12), close=11.0))
+    damage(copied, date(2024, 1, 12), lambda _: gzip.compress(halved), by_vendor=True)
+    split = {"id": "s", "ticker": "BRK.B", "execution_date": "2024-01-12", "split_from": 1, "split_to": 2}
+    others = [{**split, "id": "t", "ticker": "ZZZ"}, {**split, "id": "u", "execution_date": "2024-01-16"}]
+    paid = {"id": "d", "ticker": "AAPL", "ex_dividend_date": "2024-01-03", "cash_amount": 1.2}
+    put_actions(Storage(copied.path("rest")), splits=[split, *others], dividends=[paid])
+    raw = read_flat_files(copied, **SPAN).bars
+    bars = adjusted(copied).load()
+    both = raw.join(bars, on=["symbol", "session"], suffix="_adjusted", how="full")
+    assert both.height == raw.height == bars.height
+    for symbol, session, close, volume, new, new_volume in both.select(
+        "symbol", "session", "close", "volume", "close_adjusted", "volume_adjusted"
+    ).rows():
+        factor = 0.5 if symbol == "BRK-B" and session < date(2024, 1, 12) else 1.0
+        paid_out = 1 - 1.2 / 12.0 if symbol == "AAPL" and session < date(2024, 1, 3) else 1.0
+        assert new == pytest.approx(close * factor * paid_out)
+        assert new_volume == pytest.approx(volume / factor)
+
+
+def test_a_split_that_the_prices_do_not_show_stops_the_load(copied):
+    split = {"id": "s", "ticker": "AAPL", "execution_date": "2024-01-09", "split_from": 1, "split_to": 4}
+    put_actions(Storage(copied.path("rest")), splits=[split])
+    with pytest.raises(DatasetError, match="AAPL on 2024-01-09"):
+        adjusted(copied).load()
+    found = adjusted(copied, allow=["already_adjusted"]).read()
+    assert "already_adjusted" in found.quality.names()
+
+
+def test_bars_without_their_actions_do_not_load(copied):
+    with pytest.raises(DatasetError, match="splits/2024 is not there whole"):
+        adjusted(copied).load()
+    with pytest.raises(ParameterError, match="only day bars"):
+        FlatFilesDataset(
+            filepath="x", market="stocks", granularity="minute", first_session=FIRST, last_session=LAST, actions="y"
+        )
+
+
+def test_a_fetch_copies_and_says_what_is_missing(vendor_files, proxy, tmp_path, monkeypatch, s3):
+    monkeypatch.setenv("MASSIVE_S3_KEY", "k")
+    monkeypatch.setenv("MASSIVE_S3_SECRET", "s")
+    options = {"market": "stocks", "granularity": "day", "first_session": FIRST, "last_session": LAST}
+    vendor = {"endpoint_url": proxy.address}
+    dataset = FlatFilesDataset(filepath=str(tmp_path), **options, vendor=vendor)
+    assert "9 copied" in dataset.fetch()
+    assert dataset.load().height == 36
+    s3.delete_object(Bucket="flatfiles", Key=f"{FOLDER}/2024-01-04.csv.gz")
+    with pytest.raises(SourceError, match=r"1 withdrawn \(2024-01-04\)"):
+        dataset.fetch()
+    allowed = FlatFilesDataset(filepath=str(tmp_path), **options, vendor={**vendor, "allow": ["withdrawn"]})
+    assert "1 withdrawn" in allowed.fetch()
