@@ -201,6 +201,13 @@ def test_a_file_wholly_on_another_clock_is_not_mixed_but_wrong():
     assert names(caught) == {"wrong_time_zone"}
 
 
+def test_a_day_bar_that_does_not_start_at_midnight_is_named():
+    noon = nanoseconds(datetime(2024, 7, 2, 12, 0, tzinfo=NEW_YORK))
+    with pytest.raises(BarsError) as caught:
+        parse_aggregates(packed(line("AAPL"), line("MSFT", start=noon)), key=DAY_KEY, kind="day")
+    assert names(caught) == {"mixed_time_zones"}
+
+
 def test_minutes_on_two_clocks_are_named():
     shifted = [
         line("MSFT", start=nanoseconds(datetime(2024, 7, 2, h, m, tzinfo=UTC))) for h in range(4, 20) for m in range(60)

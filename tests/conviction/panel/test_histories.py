@@ -69,6 +69,12 @@ def test_a_renamed_company_is_one_company_and_its_label_bridges_the_rename():
     assert make_labels(panel, calendar="XNYS", horizon=1, decision="close")["direction"].null_count() == 1
 
 
+def test_a_ticker_taken_over_on_the_very_day_stays_with_its_new_company():
+    raw = frame([*history("FB", range(10)), *history("META", range(5, 10))])
+    whole = apply_renames(raw, renames_of(("FB", "META", SESSIONS[5])))
+    assert dict(whole.group_by("symbol").len().iter_rows()) == {"FB": 5, "META": 10}
+
+
 def test_chains_and_tickers_that_change_hands():
     # META was a fund until session 3, then nobody's; FB took it at 5. X became Y became Z. FB was taken by another company at 8.
     raw = frame(

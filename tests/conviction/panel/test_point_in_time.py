@@ -121,6 +121,14 @@ def test_membership_is_the_slow_loop(data):
     assert in_universe(keys, frame).to_list() == expected
 
 
+def test_a_spell_may_begin_on_the_day_the_last_one_ended():
+    spells = pl.DataFrame(
+        {"symbol": ["AAA", "AAA"], "from": [SESSIONS[0], SESSIONS[4]], "to": [SESSIONS[4], SESSIONS[6]]}
+    )
+    inside = panel(membership=spells).filter(pl.col("in_universe"))["session"].to_list()
+    assert inside == SESSIONS[:6]
+
+
 @pytest.mark.parametrize(
     "spells",
     [

@@ -27,7 +27,8 @@ def make_panel(*, gap=True, decision="close"):
     return build_panel(bars, calendar="XNYS", decision=decision, market=None, vix=None, membership=None)
 
 
-MINUTES = st.integers(-600, 30_000)
+# Closes of the sessions themselves come often: 20:00 UTC on most days.
+MINUTES = st.one_of(st.integers(-600, 30_000), st.sampled_from([1200 + 1440 * day for day in range(19)]))
 
 # --- news ---------------------------------------------------------------------------------------------------------------------------
 
@@ -236,3 +237,20 @@ def test_a_value_older_than_allowed_is_unknown():
     assert forever.null_count() == 3
     assert [t for t, v in enumerate(fresh["iv_30d"]) if v is not None] == [3, 4]
     assert fresh["iv_at"].null_count() == fresh["iv_30d"].null_count()
+
+
+def test_an_item_that_opens_the_source_exactly_at_a_decision_opens_the_next_window():
+    panel = make_panel(gap=False).filter(pl.col("symbol") == "AAA")
+    items = pl.DataFrame({"symbol": ["AAA"], "at": [panel["decision_at"][2]], "score": [1.0]})
+    got = add_news(panel, items, known_at="at", score="score", source=None)
+    assert got["news_count"].to_list()[:5] == [None, None, None, 0.0, 0.0]
+
+
+def test_an_event_moved_exactly_at_the_decision_has_moved():
+    panel = make_panel(gap=False).filter(pl.col("symbol") == "AAA")
+    days = [date(2024, 8, 1), date(2024, 8, 8)]
+    schedule = pl.DataFrame(
+        {"symbol": ["AAA"] * 2, "at": [START, panel["decision_at"][2]], "day": days, "quarter": ["Q2"] * 2}
+    )
+    got = add_events(panel, schedule, known_at="at", event_date="day", event="quarter")
+    assert got["event_next"].to_list()[:4] == [days[0], days[0], days[1], days[1]]
