@@ -17,7 +17,7 @@ from conviction.evaluation import (
     placebo_band,
     simulate_null_oof,
 )
-from conviction.evaluation._permutation import permute_blocks, step_down_p
+from conviction.evaluation._permutation import _symbol_kernel, permute_blocks, step_down_p
 
 FAST = EvaluationParameters(n_resamples=200)
 
@@ -161,3 +161,39 @@ def test_nothing_to_test_is_refused():
     oof = simulate_null_oof(n_symbols=3, n_sessions=20, seed=2)
     with pytest.raises(EvaluationError, match="no symbol can be tested"):
         best_symbol_test(oof, evaluation=FAST, seed=0, n_permutations=10)
+
+
+def test_permuted_statistics_equal_scikit_learn_where_labels_are_missing_and_scores_tie_across_symbols():
+    rng = np.random.default_rng(0)
+    n_sessions = 12
+    labels = rng.integers(-1, 2, (n_sessions, 2)).astype(np.int8)
+    scores = [np.array([0.1, 0.2, 0.2, 0.3, 0.4, 0.5]), np.array([0.5, 0.6, 0.6, 0.7, 0.8, 0.9])]
+    sessions = np.concatenate([rng.permutation(n_sessions)[:6] for _ in scores])
+    flat = np.concatenate(scores)
+    symbol = np.repeat([0, 1], 6)
+    last = np.ones(12, dtype=bool)
+    last[:-1] = (flat[1:] != flat[:-1]) | (symbol[1:] != symbol[:-1])
+    moves = np.vstack([rng.permutation(n_sessions) for _ in range(30)])
+    aucs, _ = _symbol_kernel(sessions, last, np.array([0, 6, 12]), labels, moves)
+    compared = 0
+    for m, move in enumerate(moves):
+        for j in range(2):
+            label = labels[move[sessions[symbol == j]], j]
+            known = label >= 0
+            if len(np.unique(label[known])) == 2:
+                assert aucs[m, j] == pytest.approx(roc_auc_score(label[known], scores[j][known]))
+                compared += 1
+    assert compared > 30
+
+
+def test_symbols_that_share_a_score_are_still_ranked_apart():
+    first = simulate_null_oof(n_symbols=1, n_sessions=100, seed=1).with_columns(
+        score=pl.col("score").clip(upper_bound=0.5)
+    )
+    second = simulate_null_oof(n_symbols=1, n_sessions=100, seed=2).with_columns(
+        symbol=pl.lit("S001"), score=pl.col("score").clip(lower_bound=0.5)
+    )
+    table = best_symbol_test(pl.concat([first, second]), evaluation=FAST, seed=0, n_permutations=10)
+    for name, part in (("S000", first), ("S001", second)):
+        got = table.filter(pl.col("symbol") == name)["auc"].item()
+        assert got == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-12)
