@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.io import DatasetError
 
 from conviction.errors import ConvictionError
 from conviction_kedro.fetching import fetch
@@ -39,7 +40,9 @@ def _run(**options: Any) -> None:
     try:
         kedro_run.callback(**options)
     except Exception as error:
-        known = next((cause for cause in _causes(error) if isinstance(cause, ConvictionError)), None)
+        causes = list(_causes(error))
+        # A dataset that cannot be read is the user's file or path; Kedro's sentence names both.
+        known = next((cause for kind in (ConvictionError, DatasetError) for cause in causes if isinstance(cause, kind)), None)
         if known is None:
             raise
         click.secho(f"\n{type(known).__name__}: {known}", err=True, fg="red")

@@ -12,14 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-SMALL = {
-    "universe": "six",
-    "universes": {"six": ["AAPL", "JPM", "KO", "MSFT", "PG", "XOM"]},
-    "data": {"first_session": "2018-01-02"},
-    "folds": {"n_folds": 2, "min_train_sessions": 400, "holdout_sessions": 120},
-    "modeling": {"targets": ["relative"], "models": ["logistic", "lightgbm"], "tuning": {"n_trials": 2}},
-    "evaluation": {"n_resamples": 200},
-}
+SMALL = yaml.safe_load((Path(__file__).parent / "small.yml").read_text())
 
 
 @dataclass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from conviction_kedro.datasets import EmbeddedPricesDataset
+
+SMALL = yaml.safe_load((Path(__file__).parent / "small.yml").read_text())
 
 
 @pytest.fixture
@@ -52,8 +57,6 @@ BROKEN = {
 def test_a_broken_table_is_refused(workspace, prices, kind):
     break_it, words = BROKEN[kind]
     said = from_table(workspace, break_it(prices))
-    import re
-
     assert re.search(words, said, flags=re.DOTALL), said
 
 
@@ -70,7 +73,7 @@ def test_a_missing_symbol(workspace):
 
 
 def test_a_holdout_longer_than_the_data(workspace):
-    workspace.configure({"universe": "aapl", "folds": {"holdout_sessions": 99999}})
+    workspace.configure({**SMALL, "folds": {"holdout_sessions": 99999}})
     said = refused(workspace)
     assert "FoldError" in said
     assert "99999" in said
@@ -93,5 +96,5 @@ def test_a_path_that_does_not_exist(workspace):
 def test_synthetic_prices_are_refused_by_a_real_run(workspace):
     from conviction.testing import synthetic_market
 
-    bars = synthetic_market(n_symbols=3, n_sessions=300, seed=1).bars.rename({"session": "date"})
+    bars = synthetic_market(n_symbols=4, n_sessions=300, seed=1).bars.rename({"session": "date"})
     assert "synthetic prices in a real run" in from_table(workspace, bars)

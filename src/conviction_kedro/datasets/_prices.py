@@ -126,6 +126,13 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
+        if not filepath:
+            raise ParameterError(
+                what="no file of prices was given",
+                got=repr(filepath),
+                allowed="a path or s3:// URI",
+                fix="set the environment variable CONVICTION_BARS, or --params=paths.bars=PATH, with --env=sp500",
+            )
         name = PurePosixPath(filepath).name
         if not name.endswith(_FORMATS):
             raise ParameterError(
