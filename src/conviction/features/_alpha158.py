@@ -255,7 +255,8 @@ def _weighted(rows: Rows, windows: tuple[int, ...]) -> Columns:
     found: Columns = {}
     for window, slot in _ladder(rows, windows)[2].items():
         out = _empty(rows, 1)[0]
-        _kernels.write_deviation(rows.position, window, square[slot], window - 1.0, mean[slot] + 1e-12, out)
+        over = np.where(mean[slot] > 0.0, mean[slot], np.nan)
+        _kernels.write_deviation(rows.position, window, square[slot], window - 1.0, over, out)
         found["WVMA", window] = out
     return found
 
@@ -349,7 +350,9 @@ GROUPS: tuple[Group, ...] = (
         "weighted",
         ("close", "volume"),
         0,
-        {"WVMA": "standard deviation over mean of |close[t] / close[t-1] - 1| * volume in {d} rows"},
+        {
+            "WVMA": "standard deviation over mean of |close[t] / close[t-1] - 1| * volume in {d} rows; null where all are 0"
+        },
         _weighted,
     ),
     Group(

@@ -174,6 +174,11 @@ def test_volume_zero_and_missing_values_blank_what_holds_them():
     got = build_features(still, features=parameters).matrix
     assert got["VMA10"][70] is None
     assert got["VMA10"][71] is not None
+    idle = panel.with_columns(pl.when(row.is_between(70, 85)).then(0.0).otherwise(pl.col("volume")).alias("volume"))
+    weighted = build_features(idle, features=parameters).matrix["WVMA10"]
+    assert weighted[79:86].null_count() == 7
+    assert weighted[78] is not None
+    assert weighted[86] is not None
 
 
 @given(

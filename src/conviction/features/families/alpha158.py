@@ -1,8 +1,8 @@
 """The 158 factors of Qlib's Alpha158 handler (Yang et al. 2020), under Qlib's names, by compiled kernels.
 
 Three departures, each towards honesty: a value is null until its window is full (Qlib starts with one row), a window counts
-the symbol's own rows (Qlib inserts an empty row for a session the symbol misses), and what divides by a volume of zero is
-null (Qlib divides by 1e-12).
+the symbol's own rows (Qlib inserts an empty row for a session the symbol misses), and what divides by a volume of zero, or
+by a turnover-weighted move that was zero all window long, is null (Qlib divides by 1e-12, and shows rounding as millions).
 """
 
 from __future__ import annotations
