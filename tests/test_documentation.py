@@ -57,6 +57,8 @@ def run_page(page, folder):
     checker = doctest.OutputChecker()
     with contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("error")
+        # exchange_calendars' own use of pandas; nothing of ours.
+        warnings.filterwarnings("ignore", message="Series.values returning an ndarray that drops timezone")
         for language, code, line, expected in fences(page):
             if language != "python":
                 continue
