@@ -87,7 +87,8 @@ def judge(metrics: Mapping[str, float], *, evaluation: EvaluationParameters) -> 
 
     In this order: *implausible* when a whole interval lies above `remarkable_auc` (or below its mirror image), or a value
     above `implausible_auc` is not explained by luck; *skill* when the pooled or the daily AUC is above one half by a test
-    at the level of `confidence`, Bonferroni-corrected for being two; *underpowered* when neither could have seen a lift
+    at the level of `confidence`, Bonferroni-corrected for being two, that could have seen the lift of `remarkable_auc` (a blunter test is
+    passed only by values that no honest score has, such as one stock's over a year); *underpowered* when neither could have seen a lift
     of `lift` with the wanted power; else *not distinguishable from luck*.
 
     Parameters
@@ -111,7 +112,9 @@ def judge(metrics: Mapping[str, float], *, evaluation: EvaluationParameters) -> 
         if sentence:
             return Judgement(Verdict.IMPLAUSIBLE, sentence)
     alpha = 1 - evaluation.confidence
-    above = [name for name in names if metrics[name] > 0.5]
+    seen = {name: _detectable(name, metrics, evaluation) for name in names}
+    honest = evaluation.remarkable_auc - 0.5
+    above = [name for name in names if metrics[name] > 0.5 and seen[name] <= honest]
     best = min(above, key=lambda name: metrics[f"{name}_p"], default=None)
     if best is not None and metrics[f"{best}_p"] * len(names) < alpha:
         corrected = metrics[f"{best}_p"] * len(names)
@@ -119,14 +122,14 @@ def judge(metrics: Mapping[str, float], *, evaluation: EvaluationParameters) -> 
             Verdict.SKILL,
             f"{best} {metrics[best]:.4f} is above one half with p = {corrected:.2g}, corrected for {len(names)} tests.",
         )
-    seen = {name: _detectable(name, metrics, evaluation) for name in names}
     name = min(seen, key=lambda key: seen[key])
     if seen[name] > evaluation.lift:
         needed = ceil(metrics["n_sessions"] * (seen[name] / evaluation.lift) ** 2)
         return Judgement(
             Verdict.UNDERPOWERED,
             f"Even {name} could only have seen a lift of {seen[name]:.3f}; a lift of {evaluation.lift:g} needs about "
-            f"{needed:,} sessions and there are {int(metrics['n_sessions']):,}.",
+            f"{needed:,} sessions and there are {int(metrics['n_sessions']):,}."
+            + (" What passes a test that blunt is luck or a leak." if seen[name] > honest else ""),
         )
     below = [name for name in names if metrics[name] < 0.5 and metrics[f"{name}_p"] * len(names) < alpha]
     tail = f" ({below[0]} is below one half, by more than luck explains.)" if below else ""

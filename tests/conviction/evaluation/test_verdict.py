@@ -52,6 +52,8 @@ def metrics(pooled=None, daily=None, *, n_sessions=500):
         ((0.39, 0.04), None, Verdict.IMPLAUSIBLE),
         ((0.62, 0.08), None, Verdict.UNDERPOWERED),  # one symbol shows that by luck
         ((0.56, 0.01), None, Verdict.SKILL),
+        ((0.595, 0.037), None, Verdict.UNDERPOWERED),  # one stock over a year never supports a claim
+        ((0.595, 0.037), (0.51, 0.002), Verdict.SKILL),  # the other test does
         ((0.51, 0.003), (0.60, 0.01), Verdict.IMPLAUSIBLE),  # one implausible AUC is enough
         (None, None, Verdict.UNDERPOWERED),
     ],
