@@ -73,7 +73,8 @@ def check_splits(ctx: Context) -> Iterator[Finding]:
     log = np.log(ratio)
     quiet = np.abs(log)
     calm = np.nanmedian(quiet, axis=0)
-    market = np.nan_to_num(np.nanmedian(log, axis=1, keepdims=True)) if close.shape[1] > 2 else 0.0
+    known = np.isfinite(log).any(axis=1, keepdims=True)  # not the first row
+    market = np.nanmedian(np.where(known, log, 0.0), axis=1, keepdims=True) if close.shape[1] > 2 else 0.0
     opening = ctx.panel.price("open")
     named: dict[str, tuple[int, float]] = {}
     for factor in _FACTORS:
