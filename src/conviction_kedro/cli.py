@@ -13,6 +13,7 @@ from kedro.io import DatasetError
 
 from conviction.errors import ConvictionError
 from conviction_kedro.fetching import fetch
+from conviction_kedro.pinning import pin
 from conviction_kedro.standalone import audit
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def _run(**options: Any) -> None:
     except Exception as error:
         causes = list(_causes(error))
         # A dataset that cannot be read is the user's file or path; Kedro's sentence names both.
-        known = next((cause for kind in (ConvictionError, DatasetError) for cause in causes if isinstance(cause, kind)), None)
+        known = next(
+            (cause for kind in (ConvictionError, DatasetError) for cause in causes if isinstance(cause, kind)), None
+        )
         if known is None:
             raise
         click.secho(f"\n{type(known).__name__}: {known}", err=True, fg="red")
@@ -52,3 +55,4 @@ def _run(**options: Any) -> None:
 cli.add_command(click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help))
 cli.add_command(audit)
 cli.add_command(fetch)
+cli.add_command(pin)

@@ -130,6 +130,7 @@ class WorkspaceParameters(Closed):
     evaluation: EvaluationParameters
     holdout: HoldoutParameters
     synthetic: SyntheticParameters = SyntheticParameters()
+    dataset_pin: str | None = Field(default=None, description="on the command line only; see conviction_kedro.pinning")
 
 
 def validate_parameters(raw: dict[str, Any]) -> WorkspaceParameters:

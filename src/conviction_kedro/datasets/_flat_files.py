@@ -179,6 +179,10 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
             Storage(folder or ".", self._credentials).write(name, text.encode())
         return found.bars
 
+    def address(self) -> tuple[str, Mapping[str, Any], str | None]:
+        """Return the directory and the credentials of its place, for the dataset pin; it has no versions."""
+        return self._storage.uri(), self._storage.credentials, None
+
     def save(self, data: NoReturn) -> None:
         """Refuse: the files are the vendor's."""
         message = f"flat files are the vendor's and are only copied, not written (got a {type(data).__name__})"

@@ -181,6 +181,10 @@ class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
             content = _compress(buffer.getvalue()) if self._name.endswith(".gz") else buffer.getvalue()
         self._storage.write(self._name, content)
 
+    def address(self) -> tuple[str, Mapping[str, Any], str | None]:
+        """Return where the table lies, the credentials of the place and the version that is read, for the dataset pin."""
+        return self._storage.uri(self._name), self._storage.credentials, self._object_version
+
     def _read(self) -> pl.DataFrame:
         source: Any = self._storage.path(self._name)
         if self._storage.protocol != "file":

@@ -141,6 +141,10 @@ class ProcessedFormatDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
                 self._storage.delete(stale)
         self._storage.delete(_SAVING)
 
+    def address(self) -> tuple[str, Mapping[str, Any], str | None]:
+        """Return the directory and the credentials of its place, for the dataset pin; it has no versions."""
+        return self._storage.uri(), self._storage.credentials, None
+
     def _files(self) -> list[str]:
         return [name for name in self._storage.walk() if "/" not in name] if self._storage.exists() else []
 

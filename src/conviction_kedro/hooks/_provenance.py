@@ -13,6 +13,7 @@ from conviction_kedro import runtime
 from conviction_kedro.datasets import Snapshot, SnapshotError
 from conviction_kedro.observers import make_observer
 from conviction_kedro.parameters import validate_parameters
+from conviction_kedro.pinning import pin_tags
 from conviction_kedro.provenance import dataset_keys, environment_facts, sha, tree_state
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class ProvenanceHooks:
         provenance = {
             **tree_state(root),
             **environment_facts(root),
+            **pin_tags(self._context, catalog, run_params),
             "parameter_sha": sha(plain),
             "environment": str(self._context.env or "base"),
             "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),

@@ -49,6 +49,11 @@ class Storage:
         return f"Storage({self.uri()!r})"
 
     @property
+    def credentials(self) -> dict[str, Any]:
+        """The credentials as they were given, references unresolved; never to be logged."""
+        return dict(self._credentials)
+
+    @property
     def filesystem(self) -> Any:
         """The fsspec filesystem, opened at the first use so that a catalog can be read without credentials."""
         if self._filesystem is None:
