@@ -1,6 +1,7 @@
 """One registry of models: estimators, typed parameters, search spaces; preprocessing is part of every fit."""
 
 from conviction.models._block import Block
+from conviction.models._calibration import CalibrationKind, calibrate
 from conviction.models._fitted import Estimator, FittedModel
 from conviction.models._registry import MODELS, Capabilities, ModelSpec, fit_blocks, fit_model, model_spec
 from conviction.models._space import Dimension, SearchSpace
@@ -9,6 +10,7 @@ from conviction.models.parameters import ModelParameters
 __all__ = [
     "MODELS",
     "Block",
+    "CalibrationKind",
     "Capabilities",
     "Dimension",
     "Estimator",
@@ -16,6 +18,7 @@ __all__ = [
     "ModelParameters",
     "ModelSpec",
     "SearchSpace",
+    "calibrate",
     "fit_blocks",
     "fit_model",
     "model_spec",

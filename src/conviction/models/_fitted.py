@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -129,6 +130,12 @@ class FittedModel:
         """Return what the fit found out, as plain data: the best round, columns it had to ignore."""
         return self.estimator.facts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A model goes to another process as its own native files, never as a pickle of a library's object.
+        with tempfile.TemporaryDirectory(prefix="conviction-model-") as name:
+            self.save(name)
+            return _from_files, ({path.name: path.read_bytes() for path in sorted(Path(name).iterdir())},)
+
     def save(self, folder: Path | str) -> None:
         """Write the model: `model.json` and the native file of its library, never a pickle.
 
@@ -160,6 +167,7 @@ class FittedModel:
         ModelError
             If the folder holds no model, or one of another format or of an unknown name.
         """
+        from conviction.models._calibration import CALIBRATION_FILE, load_calibrated
         from conviction.models._registry import MODELS
 
         path = Path(folder)
@@ -182,14 +190,24 @@ class FittedModel:
         if meta["name"] not in MODELS:
             raise ModelError.from_unknown_name(kind="model", name=meta["name"], known=MODELS)
         spec = MODELS[meta["name"]]
+        estimator = spec.load(path, meta)
+        if (path / CALIBRATION_FILE).exists():
+            estimator = load_calibrated(path, estimator)
         return cls(
             name=meta["name"],
             feature_names=tuple(meta["feature_names"]),
             parameters=spec.parameters.model_validate(meta["parameters"]),
             seed=meta["seed"],
             seen=frozenset(date.fromisoformat(text) for text in meta["seen"]),
-            estimator=spec.load(path, meta),
+            estimator=estimator,
         )
+
+
+def _from_files(files: dict[str, bytes]) -> FittedModel:
+    with tempfile.TemporaryDirectory(prefix="conviction-model-") as name:
+        for file, content in files.items():
+            (Path(name) / file).write_bytes(content)
+        return FittedModel.load(name)
 
 
 def seen_sessions(*blocks: Block | None) -> frozenset[date]:

@@ -15,9 +15,13 @@ from conviction.models import parameters as p
 from conviction.models._baselines import fit_base_rate, fit_momentum, fit_reversal, load_baseline
 from conviction.models._block import Block, check_training
 from conviction.models._boosting import fit_lightgbm, fit_xgboost, load_lightgbm, load_xgboost
+from conviction.models._catboost import fit_catboost, load_catboost
 from conviction.models._fitted import Estimator, FittedModel, seen_sessions
+from conviction.models._forest import fit_random_forest, load_random_forest
+from conviction.models._gru import fit_gru, load_gru
 from conviction.models._logistic import fit_logistic, load_logistic
 from conviction.models._space import Dimension, SearchSpace
+from conviction.models._tabnet import fit_tabnet, load_tabnet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,6 +131,33 @@ MODELS: dict[str, ModelSpec] = {
             load=load_baseline,
         ),
         ModelSpec(
+            name="catboost",
+            parameters=p.CatBoostParameters,
+            search_space=_space(
+                ("learning_rate", "float", 0.01, 0.3, "log"),
+                ("depth", "int", 2, 8),
+                ("l2_leaf_reg", "float", 1.0, 100.0, "log"),
+                ("rsm", "float", 0.2, 1.0),
+                ("subsample", "float", 0.5, 1.0),
+            ),
+            capabilities=Capabilities(uses_inner=True, importance=True, tunable=True, extra="catboost"),
+            fit=fit_catboost,
+            load=load_catboost,
+        ),
+        ModelSpec(
+            name="gru",
+            parameters=p.GruParameters,
+            search_space=_space(
+                ("length", "int", 5, 60, "log"),
+                ("hidden", "int", 4, 64, "log"),
+                ("dropout", "float", 0.0, 0.5),
+                ("learning_rate", "float", 0.0005, 0.02, "log"),
+            ),
+            capabilities=Capabilities(uses_inner=True, tunable=True, needs_keys=True, missing="imputed", extra="deep"),
+            fit=fit_gru,
+            load=load_gru,
+        ),
+        ModelSpec(
             name="lightgbm",
             parameters=p.LightGBMParameters,
             search_space=_space(
@@ -159,12 +190,39 @@ MODELS: dict[str, ModelSpec] = {
             load=load_baseline,
         ),
         ModelSpec(
+            name="random_forest",
+            parameters=p.RandomForestParameters,
+            search_space=_space(
+                ("max_depth", "int", 2, 12),
+                ("min_samples_leaf", "int", 20, 1000, "log"),
+                ("max_features", "float", 0.1, 1.0),
+                ("max_samples", "float", 0.2, 1.0),
+            ),
+            capabilities=Capabilities(importance=True, tunable=True),
+            fit=fit_random_forest,
+            load=load_random_forest,
+        ),
+        ModelSpec(
             name="reversal_1d",
             parameters=p.ReversalParameters,
             search_space=SearchSpace(),
             capabilities=_BASELINE,
             fit=fit_reversal,
             load=load_baseline,
+        ),
+        ModelSpec(
+            name="tabnet",
+            parameters=p.TabNetParameters,
+            search_space=_space(
+                ("width", "int", 4, 32, "log"),
+                ("n_steps", "int", 2, 6),
+                ("gamma", "float", 1.0, 2.0),
+                ("lambda_sparse", "float", 1e-5, 0.1, "log"),
+                ("learning_rate", "float", 0.001, 0.05, "log"),
+            ),
+            capabilities=Capabilities(uses_inner=True, importance=True, tunable=True, missing="imputed", extra="deep"),
+            fit=fit_tabnet,
+            load=load_tabnet,
         ),
         ModelSpec(
             name="xgboost",

@@ -109,3 +109,69 @@ class XGBoostParameters(BoostingParameters):
     gamma: float = Field(default=0.0, ge=0)
     alpha: float = Field(default=0.0, ge=0)
     reg_lambda: float = Field(default=10.0, ge=0, alias="lambda")
+
+
+class RandomForestParameters(ModelParameters):
+    """Random forest; names as in scikit-learn."""
+
+    n_estimators: int = Field(default=100, ge=1)
+    max_depth: int | None = Field(default=6, ge=1)
+    min_samples_leaf: int = Field(default=100, ge=1)
+    max_features: float = Field(default=0.3, gt=0, le=1)
+    max_samples: float = Field(default=0.3, gt=0, le=1)
+    class_balance: bool = False
+
+
+class CatBoostParameters(BoostingParameters):
+    """CatBoost; names as in its native interface.
+
+    Parameters
+    ----------
+    max_seconds : float
+        The training process is ended after this time, and the fit fails with a named error.
+    """
+
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    depth: int = Field(default=4, ge=1, le=16)
+    l2_leaf_reg: float = Field(default=10.0, ge=0)
+    rsm: float = Field(default=0.5, gt=0, le=1)
+    subsample: float = Field(default=0.8, gt=0, le=1)
+    max_seconds: float = Field(default=600.0, gt=0)
+
+
+class DeepParameters(ModelParameters):
+    """What both neural models share.
+
+    Parameters
+    ----------
+    max_epochs, patience : int
+        Most epochs, and epochs without a lower log-loss on the inner block after which training stops.
+    clip : float
+        Standardised inputs are cut at plus and minus this many standard deviations.
+    """
+
+    max_epochs: int = Field(default=30, ge=1)
+    patience: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=1024, ge=2)
+    learning_rate: float = Field(default=0.005, gt=0, le=1)
+    clip: float = Field(default=5.0, gt=0)
+    class_balance: bool = False
+
+
+class TabNetParameters(DeepParameters):
+    """TabNet; `width` is the width of its decision and attention layers."""
+
+    width: int = Field(default=8, ge=1)
+    n_steps: int = Field(default=3, ge=1)
+    gamma: float = Field(default=1.3, ge=1.0)
+    lambda_sparse: float = Field(default=1e-3, ge=0)
+    virtual_batch_size: int = Field(default=256, ge=2)
+
+
+class GruParameters(DeepParameters):
+    """GRU; `length` rows of a symbol make a sequence, the row itself included."""
+
+    length: int = Field(default=20, ge=1)
+    hidden: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)

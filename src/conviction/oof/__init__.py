@@ -1,14 +1,18 @@
 """Out-of-fold predictions: fit per fold, predict only sessions that the model has not seen."""
 
 from conviction.oof._all import Fits, ParametersByFold, fit_for_holdout, fit_out_of_fold
-from conviction.oof._fit import OOF_KEY, OOF_SCHEMA, OofResult, fold_blocks, holdout_predictions, out_of_fold
+from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold, out_of_fold_by_symbol
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
+from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
+from conviction.oof._weights import sample_weights
+from conviction.oof.parameters import FittingParameters
 
 __all__ = [
     "OOF_KEY",
     "OOF_SCHEMA",
     "Audited",
     "Fits",
+    "FittingParameters",
     "LabelledRows",
     "OofResult",
     "ParametersByFold",
@@ -18,4 +22,6 @@ __all__ = [
     "fold_blocks",
     "holdout_predictions",
     "out_of_fold",
+    "out_of_fold_by_symbol",
+    "sample_weights",
 ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from conviction.oof._fit import OOF_KEY, OofResult, holdout_predictions, out_of_fold
+from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold
+from conviction.oof._task import OOF_KEY
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from conviction.errors import FoldError, ModelError, ParameterError
 from conviction.folds import HOLDOUT_FOLD, FoldPlan, Role
-from conviction.frames import fingerprint
-from conviction.models import FittedModel, ModelParameters, fit_blocks, model_spec
+from conviction.models import FittedModel, ModelParameters, model_spec
 from conviction.observer import Observer, SilentObserver
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
+from conviction.oof._task import OOF_KEY, Fit, Task, oof_label, run_task
+from conviction.oof.parameters import FittingParameters
 
-if TYPE_CHECKING:
-    from conviction.models import Block
-
-OOF_KEY = ("symbol", "session", "target", "model")
-OOF_SCHEMA = {
-    "symbol": pl.String,
-    "session": pl.Date,
-    "target": pl.String,
-    "model": pl.String,
-    "fold": pl.Int32,
-    "score": pl.Float64,
-    "label": pl.Int8,
-    "forward_return": pl.Float64,
-}
 Params = Mapping[str, Any] | ModelParameters | Mapping[int, Mapping[str, Any] | ModelParameters] | None
 
 
@@ -45,17 +31,20 @@ class OofResult:
         tests a session in several folds, `score` is the mean over them and `fold` the first of them.
     by_fold : polars.DataFrame
         The same before that mean: one row for each fold that tests the row.
-    models : dict of int to FittedModel
-        The fitted model of each fold.
+    models : dict
+        The fitted model of each fold; of each (symbol, fold) after `out_of_fold_by_symbol`.
     timings : polars.DataFrame
-        One row a fold: rows fitted, watched and scored, wall seconds of fit and prediction, the fingerprint of the
-        fitted rows' keys.
+        One row a fit: rows seen and scored, wall seconds of fit and prediction, the fingerprint of the keys of the
+        rows it has seen.
+    skipped : polars.DataFrame
+        `symbol`, `fold`, `reason` of what could not be fitted; only `out_of_fold_by_symbol` skips.
     """
 
     predictions: pl.DataFrame
     by_fold: pl.DataFrame
-    models: dict[int, FittedModel]
+    models: dict[Any, FittedModel]
     timings: pl.DataFrame
+    skipped: pl.DataFrame
 
 
 def out_of_fold(
@@ -65,6 +54,7 @@ def out_of_fold(
     target: str,
     model: str,
     params: Params = None,
+    fitting: FittingParameters | None = None,
     seed: int,
     n_jobs: int = 1,
     n_threads: int = 1,
@@ -87,6 +77,9 @@ def out_of_fold(
         Name in `MODELS`.
     params : mapping, ModelParameters or mapping of fold to either, optional
         Model parameters, the same for all folds or, keyed by fold (int), those that nested tuning chose.
+    fitting : FittingParameters, optional
+        Sample weights and calibration; neither without it. Calibrated predictions are filed under
+        ``model+calibration``.
     seed : int
         Same inputs and seed: the same predictions, byte for byte, whatever `n_jobs`.
     n_jobs : int
@@ -113,9 +106,55 @@ def out_of_fold(
     ParameterError
         If `params` is keyed by fold and lacks one, or holds what the model does not know.
     """
-    return _fit_folds(
-        audited, plan, plan.folds, "test", target=target, model=model, params=params, seed=seed,
+    return _run(
+        audited, plan, plan.folds, "test", target=target, model=model, params=params, fitting=fitting, seed=seed,
         n_jobs=n_jobs, n_threads=n_threads, observer=observer,
+    )  # fmt: skip
+
+
+def out_of_fold_by_symbol(
+    audited: Audited,
+    plan: FoldPlan,
+    *,
+    target: str,
+    model: str,
+    params: Params = None,
+    fitting: FittingParameters | None = None,
+    seed: int,
+    min_train_rows: int = 100,
+    n_jobs: int = 1,
+    n_threads: int = 1,
+    observer: Observer | None = None,
+) -> OofResult:
+    """Fit a model of its own for every symbol in every fold and predict the symbol's test sessions.
+
+    A symbol that cannot be fitted in a fold (too few rows, one class) is left out of that fold, and `skipped` says
+    why. One symbol has no cross-section: `relative` compares it with its session all the same.
+
+    Parameters
+    ----------
+    audited, plan, target, model, params, fitting, seed, n_threads, observer
+        As for `out_of_fold`; predictions are filed under ``model@symbol``.
+    min_train_rows : int
+        Fewest training rows of a symbol in a fold.
+    n_jobs : int
+        Fits at the same time, in threads.
+
+    Returns
+    -------
+    OofResult
+        `models` is keyed by (symbol, fold).
+
+    Raises
+    ------
+    ModelError
+        If nothing at all could be fitted.
+    CertificateError, FoldError, SeenRowError, ParameterError
+        As for `out_of_fold`.
+    """
+    return _run(
+        audited, plan, plan.folds, "test", target=target, model=model, params=params, fitting=fitting, seed=seed,
+        n_jobs=n_jobs, n_threads=n_threads, observer=observer, per_symbol=True, min_train_rows=min_train_rows,
     )  # fmt: skip
 
 
@@ -126,6 +165,7 @@ def holdout_predictions(
     target: str,
     model: str,
     params: Params = None,
+    fitting: FittingParameters | None = None,
     seed: int,
     n_threads: int = 1,
     observer: Observer | None = None,
@@ -136,7 +176,7 @@ def holdout_predictions(
 
     Parameters
     ----------
-    audited, plan, target, model, seed, n_threads, observer
+    audited, plan, target, model, fitting, seed, n_threads, observer
         As for `out_of_fold`.
     params : mapping, ModelParameters or mapping of fold to either, optional
         Model parameters; keyed by fold they must hold `HOLDOUT_FOLD` (-1).
@@ -160,8 +200,8 @@ def holdout_predictions(
             allowed="a plan made with holdout_sessions > 0",
             fix="set folds.holdout_sessions and run data_engineering and the audit again",
         )
-    return _fit_folds(
-        audited, plan, (HOLDOUT_FOLD,), "holdout", target=target, model=model, params=params, seed=seed,
+    return _run(
+        audited, plan, (HOLDOUT_FOLD,), "holdout", target=target, model=model, params=params, fitting=fitting, seed=seed,
         n_jobs=1, n_threads=n_threads, observer=observer,
     )  # fmt: skip
 
@@ -183,103 +223,75 @@ def params_of_fold(params: Params, fold: int) -> Mapping[str, Any] | ModelParame
     return keyed[fold]  # type: ignore[no-any-return]
 
 
-def fold_blocks(rows: LabelledRows, plan: FoldPlan, fold: int, *, uses_inner: bool) -> tuple[Block, Block | None]:
-    """Return the rows to fit on and to watch: train and inner apart, or together when the model has no use for inner."""
-    train, inner = plan.sessions(fold, "train"), plan.sessions(fold, "inner")
-    if uses_inner:
-        return rows.block(train), rows.block(inner) if len(inner) else None
-    return rows.block(pl.concat([train, inner])), None
-
-
-def _fit_folds(
+def _run(
     audited: Audited,
     plan: FoldPlan,
-    folds: Iterable[int],
+    folds: Sequence[int],
     role: Role,
     *,
     target: str,
     model: str,
     params: Params,
+    fitting: FittingParameters | None,
     seed: int,
     n_jobs: int,
     n_threads: int,
     observer: Observer | None,
+    per_symbol: bool = False,
+    min_train_rows: int = 1,
 ) -> OofResult:
     from joblib import Parallel, delayed
 
     check_plan_is_audited(audited, plan)
     model_spec(model)
     rows = LabelledRows(audited, target=target)
+    for fold in folds:
+        fitted_on = pl.concat([plan.sessions(fold, "train"), plan.sessions(fold, "inner")])
+        rows.check_apart(fitted_on, plan.sessions(fold, role), fold=fold)
+    how = fitting or FittingParameters()
+    tasks = [
+        Task(
+            rows=rows, plan=plan, fold=fold, role=role, model=model, label=oof_label(model, how, per_symbol=per_symbol),
+            params=params_of_fold(params, fold), fitting=how, seed=seed, n_threads=n_threads, symbol=symbol,
+            min_train_rows=min_train_rows,
+        )
+        for symbol in (rows.symbols if per_symbol else [None])
+        for fold in folds
+    ]  # fmt: skip
     watcher = observer or SilentObserver()
-    task = f"{model} on {target}"
-    chosen = [(fold, params_of_fold(params, fold)) for fold in folds]
-    watcher.start(task, len(chosen))
-    parts: list[tuple[int, FittedModel, pl.DataFrame, dict[str, Any]]] = []
-    done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(_fit_fold)(rows, plan, fold, role, model=model, params=own, seed=seed, n_threads=n_threads)
-        for fold, own in chosen
+    name = f"{tasks[0].label} on {target}"
+    watcher.start(name, len(tasks))
+    fits: list[Fit] = []
+    for fit in Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(run_task)(t) for t in tasks):
+        fits.append(fit)
+        watcher.advance(name, note=f"fold {fit.fold}" + (f" {fit.symbol}" if fit.symbol else ""))
+        watcher.record({"kind": "fold", "target": target, "model": tasks[0].label, **fit.facts})
+    watcher.finish(name)
+    return _gathered(fits, per_symbol=per_symbol)
+
+
+def _gathered(fits: list[Fit], *, per_symbol: bool) -> OofResult:
+    skipped = pl.DataFrame(
+        [(fit.symbol, fit.fold, fit.skipped) for fit in fits if fit.skipped],
+        schema={"symbol": pl.String, "fold": pl.Int32, "reason": pl.String},
+        orient="row",
     )
-    for part in done:
-        parts.append(part)
-        watcher.advance(task, note=f"fold {part[0]}")
-        watcher.record({"kind": "fold", "target": target, "model": model, **part[3]})
-    watcher.finish(task)
-    by_fold = pl.concat([part[2] for part in parts]).sort(*OOF_KEY, "fold")
+    tables = [fit.table for fit in fits if fit.table is not None]
+    if not tables:
+        raise ModelError(
+            what="no symbol could be fitted in any fold",
+            got=f"{skipped.height} skipped, first {skipped.row(0)}",
+            allowed="at least one symbol with enough rows of both classes",
+            fix="use a longer history or a smaller min_train_rows, or pool the symbols",
+        )
+    by_fold = pl.concat(tables).sort(*OOF_KEY, "fold")
     return OofResult(
         predictions=_one_per_row(by_fold),
         by_fold=by_fold,
-        models={part[0]: part[1] for part in parts},
-        timings=pl.DataFrame([part[3] for part in parts]),
+        models={(fit.symbol, fit.fold) if per_symbol else fit.fold: fit.model for fit in fits if fit.model is not None},
+        timings=pl.DataFrame([fit.facts for fit in fits if not fit.skipped]),
+        skipped=skipped,
     )
-
-
-def _fit_fold(
-    rows: LabelledRows,
-    plan: FoldPlan,
-    fold: int,
-    role: Role,
-    *,
-    model: str,
-    params: Mapping[str, Any] | ModelParameters | None,
-    seed: int,
-    n_threads: int,
-) -> tuple[int, FittedModel, pl.DataFrame, dict[str, Any]]:
-    scored = plan.sessions(fold, role)
-    fitted_on = pl.concat([plan.sessions(fold, "train"), plan.sessions(fold, "inner")])
-    rows.check_apart(fitted_on, scored, fold=fold)
-    train, inner = fold_blocks(rows, plan, fold, uses_inner=model_spec(model).capabilities.uses_inner)
-    started = time.perf_counter()
-    try:
-        fitted = fit_blocks(model, train, inner, params=params, seed=seed, n_threads=n_threads)
-    except ModelError as error:
-        error.add_note(f"while fitting fold {fold} of {model} on {rows.target}")
-        raise
-    between = time.perf_counter()
-    where = rows.place(scored)
-    scores = fitted.predict_block(rows.block(scored, labels=False))
-    seconds = time.perf_counter() - between
-    table = (
-        rows.keys[where]
-        .with_columns(
-            pl.lit(rows.target).alias("target"),
-            pl.lit(model).alias("model"),
-            pl.lit(fold, pl.Int32).alias("fold"),
-            pl.Series("score", scores),
-            pl.Series("label", rows.y[where]).cast(pl.Int8),
-            rows.forward_return[where],
-        )
-        .cast(OOF_SCHEMA)  # type: ignore[arg-type]
-    )
-    facts = {
-        "fold": fold,
-        "rows_fitted": len(train),
-        "rows_watched": 0 if inner is None else len(inner),
-        "rows_scored": table.height,
-        "seconds_fit": between - started,
-        "seconds_predict": seconds,
-        "seen": fingerprint(pl.concat([b.keys for b in (train, inner) if b is not None and b.keys is not None])),
-    }
-    return fold, fitted, table, facts
 
 
 def _one_per_row(by_fold: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,8 @@ from conviction.errors import CertificateError, FoldError, ModelError
 from conviction.folds import FoldPlan, contaminated_by
 from conviction.frames import KEY, SESSION, SYMBOL, check_panel
 from conviction.models import Block
+from conviction.oof._weights import sample_weights
+from conviction.oof.parameters import FittingParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,13 +83,32 @@ class LabelledRows:
         self.y: NDArray[np.float64] = rows[target].cast(pl.Float64).to_numpy()
         self.forward_return = rows[returns[0]].cast(pl.Float64).alias("forward_return")
         self._day = rows[SESSION].to_physical().to_numpy()
+        self._spans_by_row = rows.select(*KEY, "t0", "t1")
+
+    def of_symbol(self, symbol: str) -> Self:
+        """Return the rows of one symbol, as rows of their own."""
+        where = np.flatnonzero((self.keys[SYMBOL] == symbol).to_numpy())
+        part = copy(self)
+        part.keys, part.matrix, part.y = self.keys[where], self.matrix[where], self.y[where]
+        part.forward_return = self.forward_return[where]
+        part._day, part._spans_by_row = self._day[where], self._spans_by_row[where]
+        part.spans = self.spans.filter(pl.col(SYMBOL) == symbol)
+        return part
+
+    @property
+    def symbols(self) -> list[str]:
+        """Return the symbols in order."""
+        return self.keys[SYMBOL].unique().sort().to_list()
 
     def place(self, sessions: pl.Series) -> NDArray[np.intp]:
         """Return the positions of the rows of `sessions`, in order."""
         return np.flatnonzero(np.isin(self._day, sessions.to_physical().to_numpy()))
 
-    def block(self, sessions: pl.Series, *, labels: bool = True) -> Block:
-        """Return the rows of `sessions` as a block; a view of the matrix when they are contiguous."""
+    def block(self, sessions: pl.Series, *, labels: bool = True, fitting: FittingParameters | None = None) -> Block:
+        """Return the rows of `sessions` as a block; a view of the matrix when they are contiguous.
+
+        With `fitting` the rows carry the weights that it asks for.
+        """
         where = self.place(sessions)
         contiguous = where.size > 0 and int(where[-1]) - int(where[0]) + 1 == where.size
         cut = slice(int(where[0]), int(where[-1]) + 1) if contiguous else where
@@ -94,8 +116,49 @@ class LabelledRows:
             features=self.features,
             matrix=self.matrix[cut],
             y=self.y[cut] if labels else None,
+            weight=self._weights(where, fitting),
             keys=self.keys[where],
         )
+
+    def _weights(self, where: NDArray[np.intp], fitting: FittingParameters | None) -> NDArray[np.float64] | None:
+        if fitting is None or not fitting.weighted or not where.size:
+            return None
+        return sample_weights(
+            self._spans_by_row[where], uniqueness=fitting.uniqueness, half_life_sessions=fitting.half_life_sessions
+        )
+
+    def apart(self, sessions: pl.Series, block: pl.Series) -> pl.Series:
+        """Return the sessions whose labels do not reach into those of `block`."""
+        reaching = contaminated_by(self.spans, block, purge=0)
+        return sessions.filter(~sessions.is_in(reaching.implode()))
+
+    def cut(
+        self, before: pl.Series, block: pl.Series, *, uses_inner: bool, fitting: FittingParameters | None = None
+    ) -> tuple[Block, Block | None, Block]:
+        """Divide sessions into what is fitted, what is watched and what is held back for a choice or a calibration.
+
+        The second half of `block` is held back; the first half is watched by a model that stops early, and fitted by
+        any other. Labels reaching from one part into a later one are purged.
+
+        Parameters
+        ----------
+        before, block : polars.Series of Date
+            Training sessions, and the later sessions to be halved.
+        uses_inner : bool
+            Whether the model watches.
+        fitting : FittingParameters, optional
+            Weights of the fitted rows.
+
+        Returns
+        -------
+        fitted, watched, held : Block
+            `watched` is None for a model that does not watch.
+        """
+        held, first = block[len(block) // 2 :], self.apart(block[: len(block) // 2], block[len(block) // 2 :])
+        if uses_inner:
+            fitted = self.apart(before, pl.concat([first, held]))
+            return self.block(fitted, fitting=fitting), self.block(first), self.block(held)
+        return self.block(self.apart(pl.concat([before, first]), held), fitting=fitting), None, self.block(held)
 
     def check_apart(self, fitted: pl.Series, scored: pl.Series, *, fold: int) -> None:
         """Raise unless no label that is fitted overlaps a label that is scored.

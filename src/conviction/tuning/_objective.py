@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from conviction.errors import TuningError
-from conviction.folds import FoldPlan, contaminated_by
+from conviction.folds import FoldPlan
 from conviction.models import Block, fit_blocks, model_spec
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def make_stages(rows: LabelledRows, plan: FoldPlan, fold: int, *, model: str, in
     """
     train, inner = plan.sessions(fold, "train"), plan.sessions(fold, "inner")
     allowed = pl.concat([train, inner]).sort()
+    uses_inner = model_spec(model).capabilities.uses_inner
     stages = []
     for back in range(inner_folds, 0, -1):
         end = len(allowed) - (back - 1) * len(inner)
@@ -60,21 +61,8 @@ def make_stages(rows: LabelledRows, plan: FoldPlan, fold: int, *, model: str, in
                 allowed=f"at least {inner_folds + 1} blocks of {max(4, len(inner))} sessions",
                 fix="lower tuning.inner_folds or folds.inner_fraction, or use a longer history",
             )
-        scored, watched = allowed[start + len(inner) // 2 : end], allowed[start : start + len(inner) // 2]
-        fitted = allowed[:start]
-        watched = _apart(rows, watched, scored)
-        if model_spec(model).capabilities.uses_inner:
-            fitted = _apart(rows, fitted, pl.concat([watched, scored]))
-            stages.append(Stage(rows.block(fitted), rows.block(watched), rows.block(scored)))
-        else:
-            fitted = _apart(rows, pl.concat([fitted, watched]), scored)
-            stages.append(Stage(rows.block(fitted), None, rows.block(scored)))
+        stages.append(Stage(*rows.cut(allowed[:start], allowed[start:end], uses_inner=uses_inner)))
     return stages
-
-
-def _apart(rows: LabelledRows, sessions: pl.Series, block: pl.Series) -> pl.Series:
-    reaching = contaminated_by(rows.spans, block, purge=0)
-    return sessions.filter(~sessions.is_in(reaching.implode()))
 
 
 def score_stages(
