@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
 
 import polars as pl
 
 from conviction.errors import BarsError, ParameterError
 from conviction.frames import BAR_END, KEY, SESSION, SYMBOL, UTC
-from conviction.market._calendar import calendar_frame, calendar_timezone, exchange_sessions
+from conviction.market._calendar import calendar_timezone, exchange_sessions
+from conviction.market._clock import CLOCK_ERRORS, Hours, on_the_clock, partial_session, within_session
 from conviction.market._flat_file import FILE_ERRORS, AggregateKind, FileName, read_key, read_rows
 from conviction.market._quality import QualityProblem, QualityReport
 from conviction.market._rules import ERRORS
-from conviction.market._screen import by_symbol, screen
+from conviction.market._screen import screen
 
-Hours = Literal["regular", "extended"]
 INTRADAY_KEY: tuple[str, ...] = (SYMBOL, SESSION, BAR_END)
-_CLOCK_ERRORS: dict[str, str] = {
-    "session_mismatch": "window_start lies on another day than the file's key says: a row of another session",
-    "mixed_time_zones": "window_start of some rows is on another clock than the exchange's: these bars are hours early or late",
-    "wrong_time_zone": "window_start of all rows is on another clock than the exchange's",
-}
-AGGREGATE_ERRORS: tuple[str, ...] = tuple(sorted({*ERRORS, *FILE_ERRORS, *_CLOCK_ERRORS, "missing_file"}))
-# A session whose trading stops this early for every ticker was cut, not quiet.
-_PARTIAL_MINUTES = 10
+AGGREGATE_ERRORS: tuple[str, ...] = tuple(sorted({*ERRORS, *FILE_ERRORS, *CLOCK_ERRORS, "missing_file"}))
 # A day file with less than this share of the usual number of tickers was cut.
 _PARTIAL_SHARE = 0.5
 
@@ -118,6 +110,8 @@ def parse_aggregates(
     if rows is None:
         bars = empty_bars(kind)
     else:
+        if kind == "minute":
+            problems += partial_session(rows["window_start"], name=name, calendar=calendar or name.clock.calendar)
         if symbols is not None:
             rows = rows.filter(pl.col("ticker").is_in(list(symbols)))
         bars, found = _bars(
@@ -233,7 +227,7 @@ def _bars(
         start.dt.convert_time_zone(zone).alias("_local"),
         (start.cast(UTC) + pl.duration(minutes=1)).alias(BAR_END),
     )
-    timed, problems = _on_the_clock(timed, name=name, allow=allow)
+    timed, problems = on_the_clock(timed, name=name, allow=allow)
     key = KEY if name.kind == "day" else INTRADAY_KEY
     values = [c for c in ("open", "high", "low", "close", "volume") if c in timed.columns]
     counts = [c for c in ("transactions",) if c in timed.columns]
@@ -243,100 +237,9 @@ def _bars(
     good, found = screen(clean, calendar=calendar, as_of=as_of, allow=allow, key=key, skip=skip)
     problems += found
     if name.kind == "minute":
-        good, found = _within_session(good, name=name, calendar=calendar, hours=hours)
+        good, found = within_session(good, name=name, calendar=calendar, hours=hours)
         problems += found
     return good.sort(*key), problems
-
-
-def _on_the_clock(
-    timed: pl.DataFrame, *, name: FileName, allow: Collection[str]
-) -> tuple[pl.DataFrame, list[QualityProblem]]:
-    local, on_day = pl.col("_local"), pl.col("_local").dt.date() == pl.col(SESSION)
-    if name.kind == "day":
-        # Rows on the UTC clock start at midnight UTC, which is the evening before in New York.
-        right = on_day & (local.dt.time() == pl.time(0, 0))
-        other_clock = (pl.from_epoch("window_start", time_unit="ns").dt.date() == pl.col(SESSION)) & ~right
-    else:
-        hour = local.dt.hour()
-        right = on_day & hour.is_between(name.clock.first_hour, name.clock.last_hour, closed="left")
-        near = (local.dt.replace_time_zone(None) - pl.col(SESSION).cast(pl.Datetime("ns"))).abs() <= pl.duration(
-            hours=36
-        )
-        other_clock = near & ~right
-    marked = timed.with_columns(right.alias("_right"), other_clock.alias("_other_clock"))
-    wrong = marked.filter(~pl.col("_right"))
-    if wrong.is_empty():
-        return timed, []
-    elsewhere = "mixed_time_zones" if marked["_right"].any() else "wrong_time_zone"
-    problems = []
-    for rule, rows in (
-        (elsewhere, wrong.filter(pl.col("_other_clock"))),
-        ("session_mismatch", wrong.filter(~pl.col("_other_clock"))),
-    ):
-        if not rows.is_empty():
-            problems += by_symbol(
-                rows.with_columns(pl.col("_local").alias("window_start")),
-                name=rule,
-                severity="error",
-                explanation=_CLOCK_ERRORS[rule],
-                column="window_start",
-                taken=rule in allow,
-            )
-    return marked.filter("_right").select(timed.columns), problems
-
-
-def _within_session(
-    bars: pl.DataFrame, *, name: FileName, calendar: str, hours: Hours
-) -> tuple[pl.DataFrame, list[QualityProblem]]:
-    known = calendar_frame(calendar).filter(pl.col(SESSION) == name.session)
-    if known.is_empty() or bars.is_empty():
-        return bars, []
-    opens, closes = known.row(0, named=True)["open"], known.row(0, named=True)["close"]
-    inside = (pl.col(BAR_END) > opens) & (pl.col(BAR_END) <= closes)
-    regular = bars.filter(inside)
-    problems = []
-    missed = [
-        f"{what} {abs(minutes):.0f} minutes {side}"
-        for what, minutes, side in _edges(regular, opens=opens, closes=closes)
-        if minutes > _PARTIAL_MINUTES
-    ]
-    if missed or regular.is_empty():
-        problems.append(
-            QualityProblem(
-                name="partial_session",
-                severity="warning",
-                symbol=None,
-                session=name.session,
-                rows=regular.height,
-                value=", ".join(missed) or "no bar inside the session",
-                explanation="no ticker traded for the first or last ten minutes: the file was cut, or trading was halted",
-            )
-        )
-    if hours == "extended":
-        return bars, problems
-    if regular.height < bars.height:
-        problems.append(
-            QualityProblem(
-                name="extended_hours",
-                severity="info",
-                symbol=None,
-                session=name.session,
-                rows=bars.height - regular.height,
-                value=f"session {opens:%H:%M} to {closes:%H:%M} UTC",
-                explanation="bars before the open or after the close were left out",
-            )
-        )
-    return regular, problems
-
-
-def _edges(regular: pl.DataFrame, *, opens: object, closes: object) -> list[tuple[str, float, str]]:
-    if regular.is_empty():
-        return []
-    edges = regular.select(
-        late=(pl.col(BAR_END).min() - pl.duration(minutes=1) - pl.lit(opens)).dt.total_minutes(),
-        early=(pl.lit(closes) - pl.col(BAR_END).max()).dt.total_minutes(),
-    ).row(0)
-    return [("first bar", float(edges[0]), "after the open"), ("last bar", float(edges[1]), "before the close")]
 
 
 def _missing_files(sessions: list[date], *, expected: list[date], allow: Collection[str]) -> list[QualityProblem]:

@@ -147,6 +147,14 @@ def test_a_cut_session_is_reported_as_partial():
     assert next(p for p in late.problems if p.name == "partial_session").value == "first bar 30 minutes after the open"
 
 
+def test_a_quiet_stock_does_not_make_the_session_partial():
+    busy = gzip.decompress(minutes_file()).decode().strip().split("\n")[1:]
+    quiet = line("QUIET", start=nanoseconds(datetime(2024, 7, 2, 12, 0, tzinfo=NEW_YORK)))
+    parsed = parse_aggregates(packed(*busy, quiet), key=MINUTE_KEY, kind="minute", symbols=["QUIET"])
+    assert parsed.bars.height == 1
+    assert parsed.quality.problems == ()
+
+
 # --- bad files ----------------------------------------------------------------------------------------------------------------------
 
 GOOD = packed(line("AAPL"), line("MSFT"), line("NVDA"))
