@@ -144,3 +144,24 @@ def test_intraday_windows_may_stay_within_the_session(minutes):
     ranks = inside.drop_nulls("xs_rank_ret_1d").group_by("bar_end").agg(pl.col("xs_rank_ret_1d").sort())
     assert ranks["xs_rank_ret_1d"].to_list() == [[0.0, 0.5, 1.0]] * ranks.height
     assert ranks.height == 4 * 49
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+def test_short_symbols_have_nulls_and_no_complaints(full_panel, every_feature, whole, rows):
+    short = full_panel.group_by("symbol", maintain_order=True).head(rows)
+    build = build_features(short, features=every_feature)
+    own = [f.name for f in build.features if FAMILIES[f.family].scope == "symbol"]
+    keys = ["symbol", "session"]
+    expected = whole.matrix.join(short.select(keys), on=keys, how="semi").select(*keys, *own)
+    assert_frame_equal(bits(build.matrix.select(expected.columns)), bits(expected))
+
+
+def test_one_row_and_no_members_give_nulls_and_no_complaints(full_panel, every_feature):
+    one = build_features(full_panel.head(1), features=every_feature).matrix
+    assert one.height == 1
+    assert one["ret_1d"].item() is None
+    assert one["day_of_week"].item() is not None
+    outside = full_panel.with_columns(in_universe=pl.lit(value=False))
+    sections = tuple(name for name in every_feature.names if name.startswith(("xs_", "sector_")))
+    empty = build_features(outside, features=FeatureParameters(sets=(), names=sections)).matrix
+    assert all(empty[name].null_count() == empty.height for name in sections)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
 import conviction.features as room
 from conviction.errors import FeatureError, FrameError, ParameterError
-from conviction.features import FAMILIES, FEATURE_SETS, FeatureParameters, build_features, definitions, describe
+from conviction.features import (
+    FAMILIES,
+    FEATURE_SETS,
+    FeatureParameters,
+    _kernels,
+    build_features,
+    definitions,
+    describe,
+)
+from conviction.observer import SilentObserver
 
 
 def test_quick_set_on_closes_alone_says_what_it_leaves_out(embedded_bars):
@@ -138,3 +148,35 @@ def test_sets_have_the_published_sizes():
     assert sizes["alpha158"] == 158
     assert set(FEATURE_SETS["processed"]) < set(FEATURE_SETS["enhanced"])
     assert {"ret_1d_lag1", "ret_3d_lag1", "ret_5d_lag1", "rel_qqq_1d"} <= set(FEATURE_SETS["combined"])
+
+
+class Listener(SilentObserver):
+    def __init__(self):
+        self.heard = []
+
+    def start(self, task, total):
+        self.heard.append((task, total))
+
+    def advance(self, task, steps=1, note=""):
+        self.heard.append((task, "advance"))
+
+
+def test_the_first_compilation_is_announced_and_later_ones_are_not(full_panel, monkeypatch):
+    parameters = FeatureParameters(sets=(), names=("MA5", "ret_1d"))
+    build_features(full_panel, features=parameters)
+    quiet, told = Listener(), Listener()
+    build_features(full_panel, features=parameters, observer=quiet)
+    assert not [task for task, _ in quiet.heard if "compiling" in task]
+    assert ("features", "advance") in quiet.heard
+    monkeypatch.setattr(_kernels, "compiled_before", lambda kernel: False)
+    build_features(full_panel, features=parameters, observer=told)
+    assert any(task.startswith("compiling 13 kernels, once for this machine") for task, _ in told.heard)
+    without = Listener()
+    build_features(full_panel, features=FeatureParameters(sets=(), names=("ret_1d",)), observer=without)
+    assert not [task for task, _ in without.heard if "compiling" in task]
+
+
+def test_what_overflows_float32_is_null(full_panel):
+    huge = full_panel.with_columns(pl.lit(1e300).alias("vix_close"))
+    build = build_features(huge, features=FeatureParameters(sets=(), names=("vix_level",)))
+    assert build.matrix["vix_level"].null_count() == huge.height
