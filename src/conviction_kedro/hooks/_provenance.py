@@ -37,13 +37,15 @@ class ProvenanceHooks:
         """Compute all keys, check what the run reads but does not make, and install the runtime."""
         root = self._context.project_path
         parameters = validate_parameters(self._context.params)
+        # Before the raw data are read: other data than the pinned ones are refused as such.
+        pinned = pin_tags(self._context, catalog, run_params)
         # Kedro puts typed objects into `context.params` for the pipelines of this run only; plain data is the same for all.
         plain = parameters.model_dump(mode="json")
         keys = dataset_keys(_all_nodes(), _parameter_values(plain), _raw_contents(catalog, pipeline.inputs()))
         provenance = {
             **tree_state(root),
             **environment_facts(root),
-            **pin_tags(self._context, catalog, run_params),
+            **pinned,
             "parameter_sha": sha(plain),
             "environment": str(self._context.env or "base"),
             "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),

@@ -186,14 +186,7 @@ def _combined(
         )
     # A damaged file is reported as such already; it is not missing too.
     damaged = {p.session for p in problems if p.name == _DAMAGED}
-    whole = combine_aggregates(
-        parts,
-        calendar=clock,
-        first=first,
-        last=last,
-        allow={*allow, *(["missing_file"] if damaged else [])},
-        source=where,
-    )
+    whole = combine_aggregates(parts, calendar=clock, first=first, last=last, allow={"missing_file"}, source=where)
     found = [p for p in whole.quality.problems if not (p.name == "missing_file" and p.session in damaged)]
     _refuse(found, allow=allow, where=where)
     named = whole.bars.with_columns(
