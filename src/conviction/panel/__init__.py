@@ -2,14 +2,17 @@
 
 from conviction.panel._asof import asof_join, known_moments
 from conviction.panel._intraday import build_intraday_panel
+from conviction.panel._join import join_sources
 from conviction.panel._membership import in_universe, survivorship_note
 from conviction.panel._panel import DECISION_TIMES, DecisionTime, build_panel, decision_moments
 from conviction.panel._renames import apply_renames
 from conviction.panel._sources import add_events, add_macro, add_news, newest_period
+from conviction.panel.parameters import SourceParameters
 
 __all__ = [
     "DECISION_TIMES",
     "DecisionTime",
+    "SourceParameters",
     "add_events",
     "add_macro",
     "add_news",
@@ -19,6 +22,7 @@ __all__ = [
     "build_panel",
     "decision_moments",
     "in_universe",
+    "join_sources",
     "known_moments",
     "newest_period",
     "survivorship_note",
