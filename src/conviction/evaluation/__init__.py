@@ -16,7 +16,15 @@ from conviction.evaluation._multiplicity import (
 )
 from conviction.evaluation._permutation import best_symbol_test, permute_by_session, placebo_band
 from conviction.evaluation._reliability import reliability
-from conviction.evaluation._resampling import newey_west_lags, newey_west_mean
+from conviction.evaluation._resampling import (
+    BootstrapEstimate,
+    MeanEstimate,
+    block_counts,
+    block_length,
+    bootstrap_estimate,
+    newey_west_lags,
+    newey_west_mean,
+)
 from conviction.evaluation._score import METRICS, Scores, known_base_rate, score, score_table
 from conviction.evaluation._simulate import simulate_null_oof
 from conviction.evaluation._trials import (
@@ -33,16 +41,21 @@ from conviction.evaluation.parameters import EvaluationParameters
 __all__ = [
     "METRICS",
     "BacktestOverfitting",
+    "BootstrapEstimate",
     "Comparison",
     "DeflatedAuc",
     "EvaluationParameters",
     "Judgement",
     "LuckLine",
+    "MeanEstimate",
     "Scores",
     "Verdict",
     "auc",
     "benjamini_hochberg",
     "best_symbol_test",
+    "block_counts",
+    "block_length",
+    "bootstrap_estimate",
     "compare",
     "daily_auc",
     "daily_rank_ic",

@@ -1,1 +1,23 @@
-"""Room `portfolio`; see docs/architecture.md."""
+"""From scores to money: quantile returns, turnover, break-even cost and an optimised portfolio, each with its interval."""
+
+from __future__ import annotations
+
+from conviction.portfolio._accounting import Economics, economics, max_drawdown, traded_notional
+from conviction.portfolio._optimised import OptimisedPortfolio, optimised_portfolio
+from conviction.portfolio._quantiles import EconomicView, economic_view
+from conviction.portfolio._realised import realised_returns
+from conviction.portfolio.parameters import Execution, PortfolioParameters
+
+__all__ = [
+    "EconomicView",
+    "Economics",
+    "Execution",
+    "OptimisedPortfolio",
+    "PortfolioParameters",
+    "economic_view",
+    "economics",
+    "max_drawdown",
+    "optimised_portfolio",
+    "realised_returns",
+    "traded_notional",
+]
