@@ -5,25 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from conviction.errors import FeatureError, FrameError, ParameterError
 from conviction.features._feature import Definition, Feature
+from conviction.features._fill import Columns, fill
 from conviction.features._registry import FAMILIES
-from conviction.features._rows import Rows, Within
 from conviction.features._sets import select
 from conviction.features.parameters import FeatureParameters
 from conviction.frames import BAR_END, KEY, SYMBOL, check_panel
 from conviction.observer import Observer, SilentObserver
-
-#: Rows worked on at a time, so that the columns of a chunk stay in the processor's cache.
-CHUNK_ROWS = 16_384
-
-Columns = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ def build_features(
     only : sequence of str, optional
         Build just these of the selected features; the audit's recomputations need few.
     n_jobs : int
-        Threads; the values do not depend on it.
+        Threads, or workers of the joblib backend that is active (Dask); the values do not depend on it.
     observer : Observer, optional
         Told of each finished chunk.
 
@@ -106,7 +99,7 @@ def build_features(
     observer = observer or SilentObserver()
     if any(FAMILIES[d.feature.family].compiled for d in chosen):
         _announce_compilation(observer)
-    _fill(panel.select(keep), chosen, columns, within=features.within, n_jobs=n_jobs, observer=observer)
+    fill(panel.select(keep), chosen, columns, features=features, n_jobs=n_jobs, observer=observer)
     names = list(columns)
     # Popped one by one: the matrix and the arrays are never both whole.
     made = [pl.Series(name, columns.pop(name), nan_to_null=True) for name in names]
@@ -206,37 +199,6 @@ def _possible(
     return possible, omitted
 
 
-def _fill(
-    panel: pl.DataFrame,
-    chosen: list[Definition],
-    columns: Columns,
-    *,
-    within: Within,
-    n_jobs: int,
-    observer: Observer,
-) -> None:
-    from joblib import Parallel, delayed
-
-    scopes: dict[str, list[Definition]] = {"symbol": [], "session": []}
-    for definition in chosen:
-        scopes[FAMILIES[definition.feature.family].scope].append(definition)
-    tasks = [(scopes["symbol"], begin, end) for begin, end in _chunks(panel) if scopes["symbol"]]
-    tasks += [([definition], 0, panel.height) for definition in scopes["session"]]
-    observer.start("features", len(tasks))
-    whole = Rows(panel, within)
-
-    def run(definitions: list[Definition], begin: int, end: int) -> None:
-        rows = whole if (begin, end) == (0, panel.height) else Rows(panel[begin:end], within)
-        with np.errstate(over="ignore"):
-            for definition in definitions:
-                _store(columns[definition.feature.name][begin:end], definition, rows)
-
-    done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(run)(*task) for task in tasks)
-    for _ in done:
-        observer.advance("features")
-    observer.finish("features")
-
-
 def _announce_compilation(observer: Observer) -> None:
     """Say so before the first build on a machine waits for the compiler; later ones read its cache."""
     from conviction.features import _kernels
@@ -247,24 +209,3 @@ def _announce_compilation(observer: Observer) -> None:
         logging.getLogger(__name__).info(task)
         observer.start(task, 1)
         observer.finish(task)
-
-
-def _store(target: NDArray[np.float32], definition: Definition, rows: Rows) -> None:
-    values: NDArray[Any] = definition.formula(rows)
-    target[:] = values
-    # What overflows 32 bits is no usable value.
-    infinite = np.isinf(target)
-    if infinite.any():
-        target[infinite] = np.nan
-
-
-def _chunks(panel: pl.DataFrame) -> list[tuple[int, int]]:
-    """Cut between symbols into pieces of about CHUNK_ROWS rows."""
-    run = panel[SYMBOL].rle_id().to_numpy()
-    starts = [*np.flatnonzero(np.diff(run, prepend=-1)).tolist(), panel.height]
-    chunks, begin = [], 0
-    for end in starts[1:]:
-        if end - begin >= CHUNK_ROWS or end == panel.height:
-            chunks.append((begin, end))
-            begin = end
-    return chunks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from conviction.errors import FeatureError, FrameError
 from conviction.features import FAMILIES, FeatureParameters, build_features, build_in_parts
-from conviction.features import _build as build_module
+from conviction.features import _fill as fill_module
 from conviction.features._rows import Rows
 
 from .conftest import make_panel
@@ -67,8 +68,24 @@ def test_dropping_symbols_changes_no_bit_of_symbol_wise_features(full_panel, eve
 
 
 def test_chunks_and_threads_change_no_bit(full_panel, every_feature, whole, monkeypatch):
-    monkeypatch.setattr(build_module, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(fill_module, "CHUNK_ROWS", 1)
     again = build_features(full_panel, features=every_feature, n_jobs=2)
+    assert_frame_equal(bits(again.matrix), bits(whole.matrix))
+
+
+@pytest.mark.slow
+def test_other_processes_change_no_bit(full_panel, every_feature, whole):
+    with joblib.parallel_config(backend="loky"):
+        again = build_features(full_panel, features=every_feature, n_jobs=2)
+    assert_frame_equal(bits(again.matrix), bits(whole.matrix))
+
+
+@pytest.mark.slow
+def test_dask_workers_change_no_bit(full_panel, every_feature, whole):
+    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+        again = build_features(full_panel, features=every_feature, n_jobs=2)
     assert_frame_equal(bits(again.matrix), bits(whole.matrix))
 
 
