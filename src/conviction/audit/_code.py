@@ -18,6 +18,8 @@ from conviction.errors import AuditError
 from conviction.frames import fingerprint
 
 DEFAULT_CUTS: Final = 18
+#: Family-wise level of the one statistical check: about one false alarm in a million audits.
+_FOREIGN_LEVEL: Final = 1e-6
 _WHAT: Final = {
     "truncation": "when later sessions are cut off",
     "future_perturbation": "when only later bars are changed",
@@ -110,6 +112,7 @@ def audit_features(
         findings = _findings(relations, notes, declared or {})
     finally:
         relations.random.restore()
+        relations.state.restore()
     return AuditReport(
         dataset=_facts(data, relations, label),
         checks=(
@@ -166,15 +169,16 @@ def _findings(relations: Relations, notes: dict[str, Any], declared: Mapping[str
 
 
 def _leak(column: str, evidence: Evidence, relations: Relations) -> Finding:
-    what = _WHAT[evidence.relation]
-    border = evidence.only_borders and len(relations.grid.symbols) > 1
+    relation = next(name for name in _WHAT if name in evidence.relations)
+    what = _WHAT[relation]
+    border = evidence.only_borders and evidence.reach > 0.6 * len(relations.grid.sessions)
     reads = f"it reads at least {evidence.reach} session{'s' if evidence.reach != 1 else ''} ahead"
     if evidence.reach >= len(relations.grid.sessions) - 60:
         reads = "it reads to the end of the sample"
     if border:
         reads = "its window runs over the border between two symbols, into the later sessions of the one before"
     return Finding(
-        check=evidence.relation,
+        check=relation,
         severity="error",
         columns=(column,),
         symbols=(evidence.symbol, *sorted(evidence.symbols - {evidence.symbol})),
@@ -220,12 +224,13 @@ def _foreign_findings(relations: Relations, deaf: set[str]) -> list[Finding]:
                 remedy="pass everything in through the bars, or join it as of the moment it was known.",
             )
         )
-    suspects = set(relations.base) - set(relations.guilty) if captured else deaf
+    crossing = {name for name in relations.base if _varies_within_sessions(relations.base[name], relations)}
+    suspects = (set(relations.base) if captured else deaf) & crossing - set(relations.guilty)
     close = relations.bars.numbers.get("close")
     if not suspects or close is None or len(relations.grid.symbols) < 3:
         return findings
-    varying = {name: relations.base[name] for name in sorted(suspects) if np.unique(relations.base[name]).size > 2}
-    for profile in lead_lag_profiles(varying, close, relations.grid, lags=range(6)):
+    columns = {name: relations.base[name] for name in sorted(suspects)}
+    for profile in lead_lag_profiles(columns, close, relations.grid, lags=range(6), level=_FOREIGN_LEVEL):
         ahead = [
             (abs(v), lag, v)
             for lag, v, b in zip(profile.lags, profile.values, profile.band, strict=True)
@@ -244,6 +249,13 @@ def _foreign_findings(relations: Relations, deaf: set[str]) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _varies_within_sessions(values: Any, relations: Relations) -> bool:
+    """Return whether symbols of one session ever have different values: a calendar or a market column has none."""
+    known = np.isfinite(values)
+    frame = pl.DataFrame({"session": relations.grid.session_code[known], "value": values[known]})
+    return bool((frame.group_by("session").agg(pl.col("value").n_unique())["value"] > 1).any())
 
 
 def _lookback_findings(

@@ -191,7 +191,8 @@ class Bars:
         """Return a copy whose rows were shuffled and sorted again (in pandas the index keeps the shuffle)."""
         order = np.random.default_rng(seed).permutation(self.grid.rows)
         if self.pandas:
-            return self.frame.iloc[order].sort_values([SYMBOL, self.time], kind="stable")
+            shuffled = self.frame.iloc[order].reset_index(drop=True)
+            return shuffled.sort_values([SYMBOL, self.time], kind="stable")
         return self.frame[order].sort(SYMBOL, self.time)
 
     def read(self, result: Any, given: Any, coder: ValueCoder) -> Answer:

@@ -37,12 +37,12 @@ class FunctionFailedError(Exception):
 class Evidence:
     """What is known against one column."""
 
-    relation: str
     symbol: str
     session: str
-    reach: int
+    session_code: int
     got: float
     recomputed: float
+    reach: int = 0
     rows: int = 0
     relations: set[str] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
@@ -173,25 +173,25 @@ class Relations:
         rows = np.flatnonzero(wrong)
         first = rows[np.lexsort((self.grid.symbol_code[rows], self.grid.session_code[rows]))[0]]
         session = int(self.grid.session_code[first])
-        evidence = Evidence(
-            relation=relation,
-            symbol=self.grid.symbols[int(self.grid.symbol_code[first])],
-            session=self.grid.session_name(session)[:10] if self._daily else self.grid.session_name(session),
-            reach=cut + 1 - session,
-            got=float(self.base[name][first]),
-            recomputed=float(other[name][first]),
-        )
         known = self.guilty.get(name)
-        if known is None:
-            known = self.guilty[name] = evidence
-        elif evidence.reach > known.reach:
-            evidence.relations, evidence.symbols, evidence.rows = known.relations, known.symbols, known.rows
-            evidence.only_borders = known.only_borders
-            known = self.guilty[name] = evidence
+        if known is None or session < known.session_code:
+            fresh = Evidence(
+                symbol=self.grid.symbols[int(self.grid.symbol_code[first])],
+                session=self.grid.session_name(session)[:10] if self._daily else self.grid.session_name(session),
+                session_code=session,
+                got=float(self.base[name][first]),
+                recomputed=float(other[name][first]),
+            )
+            if known is not None:
+                fresh.reach, fresh.rows, fresh.only_borders = known.reach, known.rows, known.only_borders
+                fresh.relations, fresh.symbols = known.relations, known.symbols
+            known = self.guilty[name] = fresh
+        known.reach = max(known.reach, cut + 1 - session)
         known.relations.add(relation)
         known.rows = max(known.rows, int(rows.size))
         known.symbols |= {self.grid.symbols[int(code)] for code in np.unique(self.grid.symbol_code[rows])[:20]}
-        known.only_borders &= bool((self.grid.symbol_code[rows] > 0).all() and (self.grid.ordinal[rows] < 260).all())
+        early = min(260, len(self.grid.sessions) // 3)
+        known.only_borders &= bool((self.grid.symbol_code[rows] > 0).all() and (self.grid.ordinal[rows] < early).all())
 
     @property
     def _daily(self) -> bool:
@@ -213,13 +213,20 @@ class Relations:
                     self.unstable.setdefault(name, "two equal calls gave different values")
         self._judge("truncation", again, cut)
 
-    def early_call(self, cut: int) -> tuple[Answer | None, Mask]:
+    def early_call(self, keep: Mask) -> Answer | None:
         """Call the function on cut bars before it has ever seen the rest."""
-        keep = self.grid.session_code <= cut
         try:
-            return self.ask(self.bars.variant(keep=keep)), keep
+            return self.ask(self.bars.variant(keep=keep))
         except Exception:  # noqa: BLE001 (reported when it happens again)
-            return None, keep
+            return None
+
+    def _answers(self, keep: Mask) -> bool:
+        """Call the function without a reset; return whether it gave something."""
+        try:
+            call(self.function, self.bars.variant(keep=keep))
+        except Exception:  # noqa: BLE001 (then it needs what was taken away)
+            return False
+        return True
 
     def cut_at(self, cut: int) -> None:
         """Drop every row after a session."""
@@ -362,7 +369,9 @@ class Relations:
         """Run all relations; return what is not evidence against a column but worth reporting."""
         cuts = placed_cuts(self.bars, n_cuts, seed=self.seed)
         middle = min(cuts, key=lambda cut: abs(cut - len(self.grid.sessions) // 2))
-        early, keep = self.early_call(middle)
+        keep = self.grid.session_code <= middle
+        self.state.forget(lambda: self._answers(keep))
+        early = self.early_call(keep)
         self.start()
         first = None if early is None else align(early.frame, self.grid, keep, early.features, self.coder)
         self.repeat(first, middle)

@@ -8,9 +8,11 @@ callers count and record calls.
 from __future__ import annotations
 
 import copy
+import dis
 import functools
 import random
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,6 +30,15 @@ class _Slot:
     name: str
     value: Any
     content: Any
+    first: tuple[Any, Any] = (None, None)
+
+    def __post_init__(self) -> None:
+        self.first = (self.content, self.value)
+
+    @property
+    def is_memory(self) -> bool:
+        """Return whether its beginning was found to be nothing."""
+        return self.content is not self.first[0] or self.value is not self.first[1]
 
     def current(self) -> Any:
         if isinstance(self.owner, types.CellType):
@@ -44,6 +55,10 @@ class _Slot:
             else:
                 self.owner[self.name] = self.value
         return _restore_content(self.value, self.content) or changed
+
+
+def _is_filled(value: Any) -> bool:
+    return bool(value) if isinstance(value, (dict, set)) else True
 
 
 def _is_count(value: Any) -> bool:
@@ -122,6 +137,7 @@ class StateGuard:
     slots: list[_Slot] = field(default_factory=list)
     captured: list[str] = field(default_factory=list)
     caches: list[Any] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     _seen: set[int] = field(default_factory=set)
 
@@ -135,6 +151,45 @@ class StateGuard:
                 self.changed.add(slot.name)
         for cache in self.caches:
             cache.cache_clear()
+
+    def forget(self, attempt: Callable[[], bool]) -> None:
+        """Empty what an earlier call seems to have left, so that the audit begins with a function that knows nothing.
+
+        Parameters
+        ----------
+        attempt : callable
+            Calls the function; returns whether it gave an answer. A collection is memory when the function fills it
+            again, a name when the function binds it again; whatever it cannot do without is put back.
+        """
+        for slot in self.slots:
+            content, value = slot.content, slot.value
+            if not self._empty(slot):
+                continue
+            slot.restore()
+            if not (attempt() and slot.current() is not None and _is_filled(slot.current())):
+                slot.content, slot.value = content, value
+                slot.restore()
+        self.changed.clear()
+        memory = {slot.name for slot in self.slots if slot.is_memory}
+        self.captured = [name for name in self.captured if name not in memory]
+
+    def _empty(self, slot: _Slot) -> bool:
+        """Make the slot's first content nothing, where that may be what it was before the function was ever called."""
+        if isinstance(slot.value, (dict, set)) and slot.value and slot.content is not None:
+            if isinstance(slot.value, dict) and all(_is_count(value) for value in slot.value.values()):
+                return False
+            slot.content = type(slot.content)()
+            return True
+        if slot.name in self.stored and slot.value is not None and not _is_count(slot.value):
+            slot.value, slot.content = None, None
+            return True
+        return False
+
+    def restore(self) -> None:
+        """Leave everything reachable as it was before the audit."""
+        for slot in self.slots:
+            slot.content, slot.value = slot.first
+            slot.restore()
 
     def _visit(self, thing: Any, depth: int) -> None:
         if depth == 0 or id(thing) in self._seen:
@@ -161,6 +216,7 @@ class StateGuard:
                 self._function(call, depth)
 
     def _function(self, function: types.FunctionType, depth: int) -> None:
+        self.stored |= _stored(function.__code__)
         for name in _names(function.__code__):
             if name in function.__globals__:
                 self._bind(function.__globals__, name, depth)
@@ -197,6 +253,21 @@ def _names(code: types.CodeType) -> set[str]:
         if isinstance(constant, types.CodeType):
             names |= _names(constant)
     return names
+
+
+def _stored(code: types.CodeType) -> set[str]:
+    """Return the names outside itself that a function binds: globals, names of the enclosing function, attributes."""
+    outside = ("STORE_GLOBAL", "STORE_ATTR")
+    stored = {step.argval for step in dis.get_instructions(code) if step.opname in outside}
+    stored |= {
+        step.argval
+        for step in dis.get_instructions(code)
+        if step.opname == "STORE_DEREF" and step.argval in code.co_freevars
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            stored |= _stored(constant)
+    return stored
 
 
 @dataclass

@@ -109,7 +109,7 @@ def _(bars: pd.DataFrame) -> pd.DataFrame:
 @specimen("winsorised", "pandas", leaky=True)
 def _(bars: pd.DataFrame) -> pd.DataFrame:
     moves = _returns(bars)
-    return _result(bars, moves.clip(moves.quantile(0.01), moves.quantile(0.99)))
+    return _result(bars, moves.clip(float(moves.quantile(0.01)), float(moves.quantile(0.99))))
 
 
 @specimen("winsorised", "pandas", leaky=False)

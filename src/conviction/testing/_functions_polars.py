@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -233,7 +231,7 @@ def _(bars: pl.DataFrame) -> pl.DataFrame:
 
 @specimen("own_loop", "polars", leaky=False)
 def _(bars: pl.DataFrame) -> pl.DataFrame:
-    pieces: list[Any] = []
+    pieces: list[pl.DataFrame] = []
     for (symbol,), rows in bars.group_by("symbol", maintain_order=True):
         level, trail = 0.0, []
         for close in rows["close"]:

@@ -27,8 +27,8 @@ def _when(bars: pl.DataFrame, condition: pl.Expr, *, leaky: bool) -> pl.DataFram
 _CONDITIONS: dict[str, pl.Expr] = {
     "one_symbol": pl.col("symbol").str.slice(0, 1) == "A",
     "one_symbol_in_one_week": (pl.col("symbol").str.slice(0, 1) == "A")
-    & (_DAY >= date(2021, 5, 3))
-    & (_DAY <= date(2021, 5, 7)),
+    & (date(2021, 5, 3) <= _DAY)
+    & (date(2021, 5, 7) >= _DAY),
     "fridays": _DAY.dt.weekday() == 5,
     "after_a_date": date(2022, 6, 1) <= _DAY,
     "one_month": (date(2021, 3, 1) <= _DAY) & (date(2021, 4, 1) > _DAY),
