@@ -133,6 +133,8 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     assert missing.returncode == 1
     assert "2022-03-01 missing_file" in missing.stderr
     said += ran.stdout + ran.stderr + again.stdout + again.stderr + refused.stderr
-    stored = "".join(p.read_text() for p in workspace.root.rglob("*.json*")) + str(newest)
+    stored = str(newest) + "".join(
+        p.read_text() for kind in ("json", "jsonl") for p in workspace.root.rglob(f"*.{kind}")
+    )
     for secret in ("VENDORHUSH", vendor.KEY):
         assert secret not in said + stored
