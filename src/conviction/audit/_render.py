@@ -126,7 +126,7 @@ def _finding_row(finding: Finding) -> str:
         f"<td>{escape(named(finding.columns, 12))}</td>",
         f"<td>{escape(named(finding.symbols))}</td>",
         f"<td>{escape(finding.first_session or '')}</td>",
-        f"<td>{escape(finding.explanation)} <b>{escape(finding.remedy)}</b><br><small>{escape(evidence)}</small></td>",
+        f"<td>{escape(finding.explanation)} <b>{escape(finding.remedy)}</b><br/><small>{escape(evidence)}</small></td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -183,5 +183,5 @@ def _figure(profile: LeadLagProfile, *, guilty: bool) -> str:
         f"<text x='{pad}' y='{height - 2}' font-size='10'>lag {low}</text>"
         f"<text x='{width - pad}' y='{height - 2}' font-size='10' text-anchor='end'>lag +{high}</text>"
         f"<text x='2' y='11' font-size='10'>{top:.2f}</text></svg>"
-        f"<figcaption class='{'error' if guilty else ''}'>{title}<br>{escape(profile.measure)}</figcaption></figure>"
+        f"<figcaption class='{'error' if guilty else ''}'>{title}<br/>{escape(profile.measure)}</figcaption></figure>"
     )
