@@ -104,6 +104,6 @@ def fetch(names: tuple[str, ...], env: str | None, params: dict[str, Any]) -> No
         click.secho(f"\n{type(error).__name__}: {error}", err=True, fg="red")
         sys.exit(1)
     if not lines:
-        click.echo(f"The catalog of {env or 'base'} names no vendor; see docs/how-to-polygon.md.")
+        click.echo(f"The catalog of {env or 'base'} names no vendor; see docs/how-to/polygon.md.")
     for name, line in lines.items():
         click.echo(f"{name}: {line}")

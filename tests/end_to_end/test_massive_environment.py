@@ -15,7 +15,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from conviction_kedro.sources import DatasetPin, FlatFileKey, make_pin
+from conviction_kedro.sources import FlatFileKey, make_pin, read_pin_file
 
 pytestmark = pytest.mark.slow
 
@@ -107,9 +107,14 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     assert "0 copied (0.0 MB)" in again.stdout
 
     place = workspace.root / "data/01_raw/massive"
-    pin = make_pin(str(place / "flat_files"))
-    relative = DatasetPin(**{**pin.to_dict(), "uri": "data/01_raw/massive/flat_files"})
     offline = {name: environment[name] for name in ("MASSIVE_FIRST", "MASSIVE_LAST")}
+    printed = workspace.kedro("pin", "--env=massive", "--write", **offline)
+    assert printed.returncode == 0, printed.stderr
+    relative = read_pin_file(workspace.root / "conf/massive/dataset_pin.yml")
+    assert relative.sha256 == make_pin(str(place / "flat_files")).sha256
+    assert (relative.uri, relative.rows) == ("data/01_raw/massive/flat_files", prices.height)
+    assert str(relative) in printed.stdout
+    (workspace.root / "conf/massive/dataset_pin.yml").unlink()
     ran = workspace.kedro(
         "run", "--env=massive", "--pipeline=data_engineering", f"--params=dataset_pin={relative}", **offline
     )

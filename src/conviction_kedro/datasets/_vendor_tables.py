@@ -258,7 +258,7 @@ class FredDataset(_VendorDataset):
                 what="the macro series are not there",
                 got=f"no {self._storage.uri(self._name)}",
                 allowed="a file that was fetched",
-                fix="fetch it first: `kedro fetch`; see docs/how-to-polygon.md",
+                fix="fetch it first: `kedro fetch`; see docs/how-to/polygon.md",
             ) from None
         missing = sorted(set(self._series) - set(frame["series"].unique()))
         if missing:

@@ -1,4 +1,4 @@
-"""Vendors and storage: what touches a network or a disk before a frame exists. See docs/how-to-polygon.md."""
+"""Vendors and storage: what touches a network or a disk before a frame exists. See docs/how-to/polygon.md."""
 
 from conviction_kedro.sources._errors import PinError, RetryableError, SourceError
 from conviction_kedro.sources._flat_files import FlatFileSync

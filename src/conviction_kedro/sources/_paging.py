@@ -132,7 +132,7 @@ class PagedDownload:
                 what=f"{self.storage.uri(self.name)} is not there whole",
                 got=f"{pages} pages, not finished" if cursor else "nothing",
                 allowed="all pages of the query",
-                fix="fetch it first: `kedro fetch`; see docs/how-to-polygon.md",
+                fix="fetch it first: `kedro fetch`; see docs/how-to/polygon.md",
             )
         seen = {following}
         while not cursor.get("done"):

@@ -182,7 +182,7 @@ def _combined(
             what=f"no flat file of {where} can be read",
             got=f"no usable file from {first} to {last}",
             allowed="at least one",
-            fix="copy the files first; see docs/how-to-polygon.md",
+            fix="copy the files first; see docs/how-to/polygon.md",
         )
     # A damaged file is reported as such already; it is not missing too.
     damaged = {p.session for p in problems if p.name == _DAMAGED}
