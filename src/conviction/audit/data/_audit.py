@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,15 @@ def dataset_fingerprint(frame: Any) -> str:
 def _calendar_sessions(table: Table, calendar: str) -> set[Any] | None:
     if table.intraday or not calendar:
         return None
+    first, last = table.raw["session"].min(), table.raw["session"].max()
+    return {day for day in _all_sessions(calendar) if first <= day <= last}
+
+
+@lru_cache(maxsize=4)
+def _all_sessions(calendar: str) -> tuple[Any, ...]:
     import exchange_calendars
 
-    first, last = table.raw["session"].min(), table.raw["session"].max()
-    known = exchange_calendars.get_calendar(calendar, start="1990-01-01")
-    index = known.sessions
-    days = index[(index >= str(first)) & (index <= str(last))]
-    return {day.date() for day in days}
+    return tuple(exchange_calendars.get_calendar(calendar, start="1990-01-01").sessions.date)
 
 
 def _reference(frame: Any) -> Panel | None:

@@ -34,6 +34,7 @@ class Context:
     observer: Observer
     library: Library | None = None
     matches: dict[str, Match] = field(default_factory=dict)
+    nearest: dict[str, Match] = field(default_factory=dict)
     similar: dict[str, tuple[str, float]] = field(default_factory=dict)
     accused: set[str] = field(default_factory=set)
     set_aside: dict[str, str] = field(default_factory=dict)

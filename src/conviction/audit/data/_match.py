@@ -15,6 +15,7 @@ LEADS = tuple(range(-22, 0))
 LAGS = tuple(range(0, 11))
 _SCREEN_SHORT = tuple(range(-10, 11))
 _KEEP = 14
+_WILD_START = ("rsi_", "macd_", "adx_", "plus_di_", "minus_di_", "ewm_vol_", "trix_", "atr_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +123,15 @@ class Matcher:
             self._samples[entry.name] = sample
             if not np.isfinite(sample).any():
                 continue
-            if entry.lookback is None and np.isfinite(sample[2 * entry.window :]).any():
+            if entry.name.startswith(_WILD_START) and np.isfinite(sample[2 * entry.window :]).any():
                 # The wild first values of exponential means would swamp the search; refinement sees them again.
                 sample = sample.copy()
                 sample[: entry.window] = np.nan
+            y, good = _standard(sample)
             for k in _screen_lags(entry):
-                y, good = _standard(lag(sample, k) if k >= 0 else _later(sample, -k))
                 keys.append((number, k))
-                values.append(y)
-                masks.append(good)
+                values.append(_slid(y, k))
+                masks.append(_slid(good, k))
             if len(keys) > 800:
                 flush()
         flush()
@@ -159,7 +160,7 @@ class Matcher:
     def candidates(self, column: Array, screened: list[tuple[float, int, int]], *, floor: float = 0.5) -> list[Entry]:
         """Return the distinct most similar definitions by the exact correlation on common rows, simplest first."""
         chosen: dict[int, float] = {}
-        for score, number, k in screened[: 6 * _KEEP]:
+        for score, number, k in screened[: 3 * _KEEP]:
             if score < floor:
                 break
             exact = self._r(column, _moved(self._samples[self.library.entries[number].name], k))
@@ -214,6 +215,19 @@ def _goodness(item: tuple[float, float, Entry, int]) -> tuple[float, float, bool
     if deviation < 1e-6:
         return (0.0, -round(share, 3), k < 0 or bool(entry.leak), abs(k))
     return (deviation, -share, k < 0 or bool(entry.leak), abs(k))
+
+
+def _slid(x: Array, k: int) -> Array:
+    """Shift by k rows, zeros for what is shifted in: enough for the search, where 0 says missing."""
+    if k == 0:
+        return x
+    out = np.zeros_like(x)
+    if abs(k) < len(x):
+        if k > 0:
+            out[k:] = x[:-k]
+        else:
+            out[:k] = x[-k:]
+    return out
 
 
 def _later(x: Array, k: int) -> Array:

@@ -71,8 +71,9 @@ def column_views(ctx: Context, name: str) -> Iterator[tuple[str, Array]]:
         middle = np.nanmedian(ratio)
         if 0.5 < middle < 2 and np.nanmedian(np.abs(ratio - middle)) < 0.2:
             yield "ratio to the close", ratio
-    if match is not None and match.causal:
-        yield "difference from its definition", ctx.panel.unpack(match.residual)
+    near = match if match is not None and match.causal else ctx.nearest.get(name)
+    if near is not None:
+        yield f"difference from {near.entry.name}", ctx.panel.unpack(near.residual)
 
 
 def check_association(ctx: Context) -> Iterator[Finding]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from conviction.audit._report import Finding
 from conviction.audit.data._context import Context, SkipCheckError
-from conviction.audit.data._indicators import Bars
+from conviction.audit.data._indicators import Bars, Entry
 from conviction.audit.data._library import Library
 from conviction.audit.data._match import Match, Matcher, equality_tolerance
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
+Candidate = tuple[float, float, Entry, int]
 _REMEDY = "Compute the column from rows up to t only (shift the window back), and join what is outside by publication time."
 
 
@@ -30,8 +31,10 @@ def match_columns(ctx: Context) -> Iterator[Finding]:
     for name, sample, screened in zip(names, samples, matcher.screen(samples), strict=True):
         if screened:
             ctx.similar[name] = (library.entries[screened[0][1]].name, screened[0][0])
-        match = _best(matcher, name, sample, matcher.candidates(sample, screened))
+        refined = matcher.refine(sample, matcher.candidates(sample, screened))
+        match = _best(matcher, name, refined)
         if match is None:
+            _keep_the_nearest(ctx, matcher, name, refined)
             continue
         ctx.matches[name] = match
         ctx.observer.advance("audit", note=name)
@@ -40,8 +43,16 @@ def match_columns(ctx: Context) -> Iterator[Finding]:
     matcher.free()
 
 
-def _best(matcher: Matcher, name: str, sample: Array, entries: list) -> Match | None:  # type: ignore[type-arg]
-    refined = matcher.refine(sample, entries)
+def _keep_the_nearest(ctx: Context, matcher: Matcher, name: str, refined: list[Candidate]) -> None:
+    """Keep the difference from the most similar causal definition: a leak stirred into it stands out there."""
+    near = [(d, entry, k) for d, _, entry, k in refined if k >= 0 and not entry.leak and d < 0.3]
+    if near:
+        match = matcher.verify(name, near[0][1], near[0][2])
+        if match is not None:
+            ctx.nearest[name] = match
+
+
+def _best(matcher: Matcher, name: str, refined: list[Candidate]) -> Match | None:
     chosen: Match | None = None
     for deviation, share, entry, k in refined[:3]:
         if not equality_tolerance(deviation) or share < 0.5:
