@@ -74,14 +74,16 @@ def test_chunks_and_threads_change_no_bit(full_panel, every_feature, whole, monk
 
 
 @pytest.mark.slow
-def test_other_processes_change_no_bit(full_panel, every_feature, whole):
+def test_other_processes_change_no_bit(full_panel, every_feature, whole, monkeypatch):
+    monkeypatch.setattr(fill_module, "_in_threads", None)
     with joblib.parallel_config(backend="loky"):
         again = build_features(full_panel, features=every_feature, n_jobs=2)
     assert_frame_equal(bits(again.matrix), bits(whole.matrix))
 
 
 @pytest.mark.slow
-def test_dask_workers_change_no_bit(full_panel, every_feature, whole):
+def test_dask_workers_change_no_bit(full_panel, every_feature, whole, monkeypatch):
+    monkeypatch.setattr(fill_module, "_in_threads", None)
     distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
