@@ -72,11 +72,12 @@ def run_study(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3) if tuning.pruning else optuna.pruners.NopPruner(),
     )
     states = optuna.trial.TrialState
-    for stale in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-        study.tell(stale.number, state=states.FAIL)
+    if not tuning.shared:
+        for stale in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            study.tell(stale.number, state=states.FAIL)
     finished = (states.COMPLETE, states.PRUNED)
-    done = len(study.get_trials(deepcopy=False, states=finished))
-    for index in range(done, tuning.n_trials):
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < tuning.n_trials:
+        index = len(study.get_trials(deepcopy=False)) if tuning.shared else done
         own_seed = trial_seed(seed, name, index)
         study.sampler = _sampler(tuning, own_seed)
         if index == 0:
@@ -84,7 +85,7 @@ def run_study(
         started = time.perf_counter()
         trial = study.ask()
         params = {**base, **space.suggest(trial)}
-        trial.set_user_attr("index", index)
+        trial.set_user_attr("index", trial.number if tuning.shared else index)
         trial.set_user_attr("params", params)
         values: list[float] = []
         pruned = False
@@ -104,10 +105,12 @@ def run_study(
             study.tell(trial, state=states.PRUNED)
         else:
             study.tell(trial, sum(values) / len(values))
-        told({"trial": index, "value": sum(values) / len(values), "params": params, "pruned": pruned})
-    ordered = sorted(study.get_trials(deepcopy=False, states=finished), key=lambda one: one.user_attrs["index"])[
-        : tuning.n_trials
-    ]
+        state = "pruned" if pruned else "complete"
+        told({"trial": index, "value": sum(values) / len(values), "params": params, "state": state})
+    ended = study.get_trials(deepcopy=False, states=finished)
+    ordered = sorted(ended, key=lambda one: one.user_attrs["index"])
+    if not tuning.shared:
+        ordered = ordered[: tuning.n_trials]
     return [_record(one, complete=one.state == states.COMPLETE) for one in ordered]
 
 

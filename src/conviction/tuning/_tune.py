@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
 
@@ -14,8 +15,8 @@ from conviction.frames import check_columns, fingerprint
 from conviction.models import ModelParameters, SearchSpace, model_spec
 from conviction.observer import Observer, SilentObserver
 from conviction.oof import Audited, LabelledRows, check_plan_is_audited
-from conviction.tuning._objective import make_stages
-from conviction.tuning._study import digest, quiet_optuna, run_study
+from conviction.tuning._search import LISTENERS, Search, run_search
+from conviction.tuning._study import digest, quiet_optuna
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
@@ -155,22 +156,31 @@ def tune(
     task = f"tuning {model} on {target}"
     watcher.start(task, len(chosen) * tuning.n_trials)
 
-    def search(fold: int) -> list[dict[str, Any]]:
-        stages = make_stages(rows, plan, fold, model=model, inner_folds=tuning.inner_folds)
-        study = digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, tuning.sampler, seed])
+    def told(trial: Mapping[str, Any]) -> None:
+        watcher.advance(task, note=f"fold {trial['fold']}: {trial['value']:.4f}")
+        watcher.record({"kind": "trial", "target": target, "model": model, **trial})
 
-        def told(trial: dict[str, Any]) -> None:
-            watcher.advance(task, note=f"fold {fold}: {trial['value']:.4f}")
-            watcher.record({"kind": "trial", "fold": fold, "target": target, "model": model, **trial})
-
-        found = run_study(
-            name=study, storage=storage, stages=stages, model=model, base=base, space=space, tuning=tuning,
-            seed=seed, n_threads=n_threads, told=told,
-        )  # fmt: skip
-        return [{**trial, "study": study, "fold": fold, "seed": seed} for trial in found]
-
-    with quiet_optuna():
-        found = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(search)(fold) for fold in chosen)
+    token = uuid4().hex
+    searches = [
+        Search(
+            rows=rows, plan=plan, fold=fold, model=model, base=base, space=space, tuning=tuning, storage=storage,
+            seed=seed, n_threads=n_threads, listener=token,
+            study=digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, tuning.sampler, seed]),
+        )
+        for fold in chosen
+    ]  # fmt: skip
+    found = []
+    LISTENERS[token] = told
+    try:
+        with quiet_optuna():
+            for heard, trials in Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+                delayed(run_search)(search) for search in searches
+            ):
+                found.append(trials)
+                for trial in () if heard else trials:
+                    told(trial)
+    finally:
+        del LISTENERS[token]
     watcher.finish(task)
     flat = [trial for fold_trials in found for trial in fold_trials]
     return TuningResult(

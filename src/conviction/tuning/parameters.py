@@ -27,6 +27,9 @@ class TuningParameters(BaseModel):
         1 it is the plan's inner block.
     pruning : bool
         Stop a trial whose first blocks are worse than the median of earlier trials; needs `inner_folds` > 1.
+    shared : bool
+        Whether other workers add trials to the same storage at the same time. Their running trials are left alone, a
+        study may end with a few trials more than `n_trials`, and the order of trials is not repeatable.
     search : dict
         Model name -> dimension -> fields (`low`, `high`, `log`, `choices`) that replace those of the model's table.
 
@@ -44,4 +47,5 @@ class TuningParameters(BaseModel):
     n_startup_trials: int = Field(default=5, ge=1)
     inner_folds: int = Field(default=1, ge=1)
     pruning: bool = False
+    shared: bool = False
     search: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
