@@ -103,3 +103,20 @@ def test_an_opened_holdout_is_judged_first(make, contents):
         ("oof", "direction"),
         ("oof", "relative"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "level"),
+    [
+        (("implausible", 0.99), (LUCK, 0.47), "suspicious"),
+        ((SKILL, 0.51), (LUCK, 0.47), "inverted"),
+        ((SKILL, 0.51), (LUCK, 0.50), "edge"),
+        (("underpowered", 0.51), (LUCK, 0.50), "none"),
+    ],
+)
+def test_the_most_serious_target_sets_the_level(make, contents, one, other, level):
+    scores = pl.concat(
+        with_scores(contents, "rank_average", value, 0.001, verdict).filter(pl.col("target") == target)
+        for target, (verdict, value) in (("direction", other), ("relative", one))
+    )
+    assert headline(make(scores=scores)).level == level
