@@ -93,20 +93,23 @@ def optimised_portfolio(
     market = _Market.of(oof_one, bars, execution)
     starts = range(0, len(market.sessions), portfolio.rebalance_every)
     targets = np.zeros((len(market.sessions), len(market.symbols)))
-    held = np.zeros(len(market.symbols))
+    held = known = np.zeros(len(market.symbols))
     task = "optimised portfolio"
     observer.start(task, len(starts))
     n_rebalanced = 0
     for start in starts:
         stop = min(start + portfolio.rebalance_every, len(market.sessions))
-        wanted = _optimise(market, start, held, portfolio)
+        wanted = _optimise(market, start, known, portfolio)
         n_rebalanced += wanted is not None
         weight = held if wanted is None else wanted
         for row in range(start, stop):
             targets[row] = weight
+            entered = weight
             grown = weight * (1 + market.realised[row])
             weight = grown / grown.sum() if grown.sum() > 0 else weight
         held = weight
+        # A delayed trade has not earned its return when the next decision is made: only its weights are known then.
+        known = held if execution == "close" else entered
         observer.advance(task)
     observer.finish(task)
     if not n_rebalanced:

@@ -151,6 +151,11 @@ def test_a_held_symbol_without_a_later_price_earns_nothing_and_is_counted():
     full = economic_view(oof, bars, portfolio=FAST, seed=0)
     assert full.long_short["n_unpriced"].to_list() == [0, 0, 0]
     assert (view.long_short["n_unpriced"] > 0).all()
+    extremes = 0
+    for session in oof["session"].unique().sort()[30:-1]:
+        order = oof.filter(pl.col("session") == session).sort("score")["symbol"].to_list()
+        extremes += order.index(last) < 2 or order.index(last) >= 6
+    assert view.long_short["n_unpriced"][0] == extremes
     day = (pl.col("execution") == "close") & (pl.col("session") == oof["session"].unique().sort()[30])
     lost = oof.filter((pl.col("symbol") == last) & (pl.col("session") == oof["session"].unique().sort()[30]))
     difference = full.daily.filter(day)["gross"].item() - view.daily.filter(day)["gross"].item()
@@ -192,6 +197,13 @@ def test_break_even_interval_holds_the_truth_about_as_often_as_promised():
         result = economics(gross, traded, portfolio=PortfolioParameters(cost_bps=5.0, n_resamples=200), seed=seed)
         held += result.break_even_lo <= 8.0 <= result.break_even_hi
     assert 134 <= held <= 150
+
+
+def test_break_even_of_gains_in_proportion_to_trading_is_certain():
+    traded = np.random.default_rng(0).uniform(0.1, 1.9, 250)
+    result = economics(0.0008 * traded, traded, portfolio=PortfolioParameters(cost_bps=5.0, n_resamples=200), seed=0)
+    assert result.break_even_lo == pytest.approx(8.0, abs=1e-6)
+    assert result.break_even_hi == pytest.approx(8.0, abs=1e-6)
 
 
 def test_too_few_sessions_have_values_without_intervals():

@@ -55,7 +55,7 @@ def test_the_account_is_what_the_weights_and_prices_say():
 
 def test_prices_and_scores_of_the_future_change_no_weight_before():
     oof, bars = market()
-    cut = oof["session"].unique().sort()[45]
+    cut = oof["session"].unique().sort()[40]  # a session of rebalancing: its own close is the last that it may know
     later = bars.with_columns(
         close=pl.when(pl.col("session") > cut)
         .then(pl.col("close") * (1 + 0.5 * (pl.col("symbol") == "S003")))
@@ -81,6 +81,15 @@ def test_higher_scores_get_more_weight_and_skill_earns_more_than_equal_weights()
     )
     assert joined.select(pl.corr("score", "weight", method="spearman")).item() > 0.5
     assert result.active.net_lo > 0
+
+
+def test_only_the_best_scores_are_optimised_when_symbols_are_many():
+    oof, bars = market()
+    few = PARAMETERS.model_copy(update={"max_symbols": 4})
+    result = optimised_portfolio(oof, bars, portfolio=few, execution="close", seed=0)
+    for (session,), part in result.weights.group_by("session"):
+        best = oof.filter(pl.col("session") == session).sort("score", descending=True)["symbol"][:4]
+        assert set(part["symbol"]) <= set(best)
 
 
 def test_dearer_trading_means_less_of_it():
