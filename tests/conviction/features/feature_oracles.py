@@ -488,14 +488,12 @@ def _(f):
 
 
 def sentiment(f, weight):
-    score = f.news_score.where(f.news_score.abs() >= 0.05, 0.0)
-    out = []
-    for t in range(len(f)):
-        part = slice(t - 4, t + 1)
-        if t < 4 or not (heavy := (f.news_count * weight).iloc[part]).sum():
-            out.append(np.nan)
-        else:
-            out.append((score.iloc[part] * heavy).sum() / heavy.sum())
+    score = f.news_score.where(f.news_score.abs() >= 0.05, 0.0).to_numpy()
+    heavy = (f.news_count * weight).to_numpy()
+    out = [np.nan] * 4
+    for t in range(4, len(f)):
+        items, scores = heavy[t - 4 : t + 1], score[t - 4 : t + 1]
+        out.append((scores * items).sum() / items.sum() if items.sum() else np.nan)
     return on(f, out)
 
 
@@ -515,9 +513,10 @@ def _(f):
 
 
 def weekdays(begin, end):
-    if begin is None or end is None or begin is pd.NaT or end is pd.NaT:
+    """Count the Mondays to Fridays from `begin` to the day before `end`; 20 stands for more."""
+    if pd.isna(begin) or pd.isna(end):
         return np.nan
-    return sum((begin + timedelta(n)).weekday() < 5 for n in range((end - begin).days))
+    return sum((begin + timedelta(n)).weekday() < 5 for n in range(min((end - begin).days, 28)))
 
 
 @oracle("(days_to|is_before)_event")

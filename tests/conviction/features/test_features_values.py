@@ -211,3 +211,23 @@ def test_a_missing_input_blanks_the_windows_that_hold_it_and_no_other():
     # TA-Lib starts anew after the hole.
     assert after["mfi_14"][row : row + 15].null_count() == 15
     assert after["mfi_14"][row + 15 : 120].null_count() == 0
+
+
+def test_ties_and_unmoved_prices_follow_their_stated_rules():
+    days = [date(2020, 1, 1) + timedelta(n) for n in range(5)]
+    frame = {"close": [1.0, 1.0, 2.0, 1.0, 1.0], "vix_close": [1.0, 1.0, 1.0, 2.0, 2.0]}
+    panel = pl.DataFrame({"symbol": ["A"] * 5, "session": days, **frame})
+    parameters = FeatureParameters.model_validate(
+        {
+            "sets": [],
+            "names": ["vix_rank", "vix_regime", "up_share_2", "xs_breadth", "xs_rank_ret_1d"],
+            "vix": {"rank_window": 3, "regime_threshold": 2.0},
+            "momentum": {"up_windows": [2]},
+        }
+    )
+    got = build_features(panel, features=parameters).matrix
+    assert got["vix_rank"].to_list() == [None, None, 0.5, 1.0, 0.75]
+    assert got["vix_regime"].to_list() == [0.0] * 5, "a VIX at its threshold is not above it"
+    assert got["up_share_2"].to_list() == [None, None, 0.5, 0.5, 0.0]
+    assert got["xs_breadth"].to_list() == [None, 0.0, 1.0, 0.0, 0.0]
+    assert got["xs_rank_ret_1d"].null_count() == 5, "a lone member has no rank"
