@@ -10,7 +10,7 @@ import polars as pl
 from conviction.evaluation import Verdict
 from conviction.reporting._contents import METRICS, ReportContents
 
-Level = Literal["stop", "suspicious", "edge", "none", "underpowered", "inverted"]
+Level = Literal["stop", "suspicious", "inverted", "baseline", "edge", "none", "underpowered"]
 _LEVELS: dict[Verdict, Level] = {
     Verdict.SKILL: "edge",
     Verdict.LUCK: "none",
@@ -20,13 +20,14 @@ _LEVELS: dict[Verdict, Level] = {
 WORDS: dict[Level, str] = {
     "stop": "Do not use",
     "suspicious": "Too good: look for a leak",
-    "edge": "Above chance",
+    "baseline": "Above chance, but not shown to beat a simple baseline",
+    "edge": "Above chance and above the baselines",
     "none": "No skill shown",
     "underpowered": "Too little data to tell",
     "inverted": "Below chance",
 }
 #: From what must be read first to what may be read last.
-SEVERITY: tuple[Level, ...] = ("stop", "suspicious", "inverted", "edge", "none", "underpowered")
+SEVERITY: tuple[Level, ...] = ("stop", "suspicious", "inverted", "baseline", "edge", "none", "underpowered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,10 @@ def headline(contents: ReportContents) -> Headline:
 
     A failed audit overrules every score. Otherwise each target speaks through one row that was chosen before its score
     was seen (the ensemble's choice; without one, the best model, and the sentence says that it was picked afterwards).
-    The level is that row's `verdict` from `conviction.evaluation.judge`: `edge` for skill, `none` for luck (`inverted`
-    when the whole interval lies below 0.5), `underpowered`, `suspicious` for implausible. The number shown is the mean
-    daily AUC, or the pooled AUC where no cross-section exists.
+    The level is that row's `verdict` from `conviction.evaluation.judge`: `edge` for skill (`baseline` when the best
+    baseline is not below the interval), `none` for luck (`inverted` when the whole interval lies below 0.5),
+    `underpowered`, `suspicious` for implausible. The number shown is the mean daily AUC, or the pooled AUC where no
+    cross-section exists.
 
     Parameters
     ----------
@@ -143,12 +145,14 @@ def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict |
     pool = candidates.filter(pl.col(metric).is_not_null()).sort(metric, descending=True)
     row = pool.row(0, named=True) if picked_after else chosen.row(0, named=True)
     value, lo, hi = (float(row[name]) for name in (metric, f"{metric}_lo", f"{metric}_hi"))
-    level = _level(row["verdict"], hi)
+    baselines = rows.filter(pl.col("kind") == "baseline", pl.col(metric).is_not_null()).sort(metric, descending=True)
+    best = baselines.row(0, named=True) if baselines.height else None
+    level = _level(row["verdict"], lo, hi, best_baseline=None if best is None else float(best[metric]))
     where = "hold-out" if split == "holdout" else "out-of-fold"
     picked = f" (picked afterwards as the best of {pool.height})" if picked_after and pool.height > 1 else ""
     sentence = (
         f"{target}: {where} {METRICS[metric]} of {row['model']}{picked} is {number(value)} {interval(lo, hi)}: "
-        f"{_meaning(level, lo)}{_against_baseline(rows, metric, row, level)}."
+        f"{_meaning(level, lo)}{_against_baseline(best, metric, row, level)}."
     )
     return TargetVerdict(
         target=target,
@@ -163,8 +167,10 @@ def _judge(contents: ReportContents, target: str, split: str) -> TargetVerdict |
     )
 
 
-def _level(verdict: str, hi: float) -> Level:
+def _level(verdict: str, lo: float, hi: float, *, best_baseline: float | None) -> Level:
     level = _LEVELS[Verdict(verdict)]
+    if level == "edge" and best_baseline is not None and best_baseline >= lo:
+        return "baseline"
     return "inverted" if level == "none" and hi < 0.5 else level
 
 
@@ -178,25 +184,20 @@ def _meaning(level: Level, lo: float) -> str:
     return {
         "suspicious": "no honest daily data give that, so it is a leak until proved otherwise",
         "edge": "above 0.5 by more than luck explains",
+        "baseline": "above 0.5 by more than luck explains",
         "inverted": "below 0.5, so the scores rank the wrong way round",
         "none": "not distinguishable from a coin flip",
         "underpowered": "too few sessions to tell skill from luck",
     }[level]
 
 
-def _against_baseline(rows: pl.DataFrame, metric: str, row: dict[str, Any], level: Level) -> str:
+def _against_baseline(best: dict[str, Any] | None, metric: str, row: dict[str, Any], level: Level) -> str:
     """Say how the best baseline stands to the score: reaching into an edge, or above what shows no skill."""
-    baselines: list[dict[str, Any]] = (
-        rows.filter(pl.col("kind") == "baseline", pl.col(metric).is_not_null()).sort(metric, descending=True).to_dicts()
-    )
-    if level not in ("edge", "none", "underpowered") or not baselines:
+    if best is None or level in ("suspicious", "inverted"):
         return ""
-    best = baselines[0]
     text = f"{best['model']} {number(best[metric])} {interval(best[f'{metric}_lo'], best[f'{metric}_hi'])}"
     if best[metric] >= row[metric]:
         return f"; the baseline {text} does no worse"
-    if level != "edge":
-        return ""
-    if best[metric] >= row[f"{metric}_lo"]:
+    if level == "baseline":
         return f", but the baseline {text} reaches into that interval"
-    return f", and the best baseline ({text}) stays under it"
+    return f", and the best baseline ({text}) stays under it" if level == "edge" else ""

@@ -26,7 +26,7 @@ def with_scores(contents, model, value, half, verdict=SKILL):
 @pytest.mark.parametrize(
     ("score", "level", "word"),
     [
-        ((0.514, 0.006, SKILL), "edge", "Above chance"),
+        ((0.514, 0.006, SKILL), "edge", "Above chance and above the baselines"),
         ((0.508, 0.010, LUCK), "none", "No skill shown"),
         ((0.508, 0.100, "underpowered"), "underpowered", "Too little data to tell"),
         ((0.9989, 0.0005, "implausible"), "suspicious", "Too good: look for a leak"),
@@ -42,7 +42,7 @@ def test_the_headline_says_what_the_judgement_on_the_chosen_model_says(make, con
 
 def test_every_verdict_of_the_evaluation_has_a_level():
     assert set(_LEVELS) == set(Verdict)
-    assert set(_LEVELS.values()) | {"stop", "inverted"} == set(WORDS) == set(SEVERITY)
+    assert set(_LEVELS.values()) | {"stop", "inverted", "baseline"} == set(WORDS) == set(SEVERITY)
 
 
 def test_a_better_model_that_was_not_chosen_does_not_carry_the_headline(make, contents):
@@ -68,11 +68,13 @@ def test_a_baseline_that_reaches_into_the_interval_is_named(make, contents):
     assert apart.level == "edge"
     assert "the best baseline (reversal_1d 0.502 [0.496, 0.508]) stays under it" in apart.sentence
     close = headline(make(scores=with_scores(contents, "reversal_1d", 0.511, 0.006))).targets[1]
+    assert close.level == "baseline"
     assert "but the baseline reversal_1d 0.511 [0.505, 0.517] reaches into that interval" in close.sentence
 
 
 def test_a_baseline_that_does_no_worse_is_named_even_without_skill(make, contents):
     behind = make(scores=with_scores(contents, "reversal_1d", 0.516, 0.006))
+    assert [verdict.level for verdict in headline(behind).targets] == ["none", "baseline"]
     for verdict in headline(behind).targets:
         assert "; the baseline reversal_1d 0.516 [0.510, 0.522] does no worse." in verdict.sentence
 
@@ -92,7 +94,7 @@ def test_one_symbol_has_no_cross_section_and_is_judged_on_pooled_auc(make, conte
 
 def test_the_word_names_the_targets_that_it_holds_for(contents):
     assert [v.level for v in headline(contents).targets] == ["none", "edge"]
-    assert headline(contents).word == "Above chance for relative only"
+    assert headline(contents).word == "Above chance and above the baselines for relative only"
 
 
 def test_an_opened_holdout_is_judged_first(make, contents):
