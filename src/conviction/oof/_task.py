@@ -127,10 +127,27 @@ def _fit(rows: LabelledRows, task: Task) -> tuple[FittedModel, pl.DataFrame]:
             fix="use a longer history, or pool the symbols",
         )
     fitted = fit_blocks(task.model, train, inner, params=task.params, seed=task.seed, n_threads=task.n_threads)
+    if task.fitting.refit and uses_inner:
+        fitted = _refitted(fitted, rows, task)
     if held is not None and task.fitting.calibration is not None:
         fitted = calibrate(fitted, held, kind=task.fitting.calibration)
     keys = [block.keys for block in (train, inner, held) if block is not None and block.keys is not None]
     return fitted, pl.concat(keys)
+
+
+def _refitted(fitted: FittedModel, rows: LabelledRows, task: Task) -> FittedModel:
+    """Boost for the rounds that early stopping chose, on all sessions of the fold that may be fitted."""
+    chosen = fitted.parameters.model_dump(by_alias=True)
+    if "n_estimators" not in chosen or "early_stopping_rounds" not in chosen:
+        raise ModelError(
+            what=f"{task.model} cannot be refitted for a number of rounds",
+            got="fitting.refit=true",
+            allowed="a boosted model",
+            fix="set fitting.refit to false for this model",
+        )
+    chosen |= {"n_estimators": fitted.facts["best_iteration"], "early_stopping_rounds": None}
+    everything, _ = fold_blocks(rows, task.plan, task.fold, uses_inner=False, fitting=task.fitting)
+    return fit_blocks(task.model, everything, None, params=chosen, seed=task.seed, n_threads=task.n_threads)
 
 
 def fold_blocks(

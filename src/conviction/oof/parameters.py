@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class FittingParameters(BaseModel):
@@ -19,6 +19,9 @@ class FittingParameters(BaseModel):
         Weight a row by how little its label's span overlaps those of the same symbol.
     half_life_sessions : float, optional
         Weight a row half as much for every so many sessions that it is older than the newest training row.
+    refit : bool
+        Once the inner block has said when to stop, boost again for that many rounds on train and inner together.
+        Costs a second fit, gains the newest sessions. Not together with a calibration, which needs rows unseen.
 
     Examples
     --------
@@ -31,6 +34,14 @@ class FittingParameters(BaseModel):
     calibration: Literal["isotonic", "sigmoid"] | None = None
     uniqueness: bool = False
     half_life_sessions: float | None = Field(default=None, gt=0)
+    refit: bool = False
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.refit and self.calibration is not None:
+            message = "refit uses up the inner block that calibration needs; choose one of them"
+            raise ValueError(message)
+        return self
 
     @property
     def weighted(self) -> bool:

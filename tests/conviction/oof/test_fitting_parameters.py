@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -11,10 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.metrics import log_loss
 
 from conviction.errors import ModelError
 from conviction.folds import FoldParameters, make_fold_plan
+from conviction.models import fit_blocks
 from conviction.oof import FittingParameters, LabelledRows, out_of_fold, out_of_fold_by_symbol, sample_weights
 from conviction.testing import planted_panel
 
@@ -169,3 +172,28 @@ def test_symbols_that_cannot_be_fitted_are_skipped_with_the_reason(panel, plan):
     assert found.predictions.filter(pl.col("symbol") == "SYN002").is_empty()
     with pytest.raises(ModelError, match="no symbol could be fitted in any fold: got 12 skipped"):
         out_of_fold_by_symbol(panel, plan, target="direction", model="lightgbm", seed=0, min_train_rows=10_000)
+
+
+def test_refit_boosts_as_long_as_inner_said_on_all_sessions_of_the_fold(panel, plan):
+    stopped = out_of_fold(panel, plan, target="relative", model="xgboost", seed=0)
+    again = out_of_fold(panel, plan, target="relative", model="xgboost", seed=0, fitting=FittingParameters(refit=True))
+    rows = LabelledRows(panel, target="relative")
+    for fold in plan.folds:
+        rounds = stopped.models[fold].facts["best_iteration"]
+        both = pl.concat([plan.sessions(fold, "train"), plan.sessions(fold, "inner")])
+        peer = fit_blocks(
+            "xgboost", rows.block(both), None, params={"n_estimators": rounds, "early_stopping_rounds": None}, seed=0
+        )
+        test = rows.block(plan.sessions(fold, "test"), labels=False)
+        assert np.array_equal(peer.predict_block(test), again.models[fold].predict_block(test))
+        assert again.models[fold].seen == set(both)
+    with pytest.raises(ValidationError, match="refit uses up the inner block"):
+        FittingParameters(refit=True, calibration="isotonic")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch") is None, reason="the optional package torch is missing")
+def test_a_model_without_rounds_cannot_be_refitted(panel, plan):
+    fitting = FittingParameters(refit=True)
+    with pytest.raises(ModelError, match="gru cannot be refitted for a number of rounds"):
+        out_of_fold(panel, plan, target="relative", model="gru", seed=0, params={"max_epochs": 1}, fitting=fitting)
