@@ -15,7 +15,7 @@ LEADS = tuple(range(-22, 0))
 LAGS = tuple(range(0, 11))
 _SCREEN_SHORT = tuple(range(-10, 11))
 _KEEP = 14
-_WILD_START = ("rsi_", "macd_", "adx_", "plus_di_", "minus_di_", "ewm_vol_", "trix_", "atr_")
+_SETTLE = 60  # first rows left out of the search: wild first means, borders, filled warm-up; the fit sees them again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,22 @@ def _standard(x: Array) -> tuple[Array, Array]:
     return (y / np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)).astype(np.float32), good.astype(np.float32)
 
 
+def settled(sample: Array) -> Array:
+    """Return packed values without their first rows, which start-up, borders and fillers may have spoilt."""
+    out = sample.copy()
+    out[: min(_SETTLE, len(out) // 4)] = np.nan
+    return out
+
+
+def _tamed(sample: Array) -> Array:
+    """Return settled values clipped far out, so that a few wild rows do not hide what the others are."""
+    out = settled(sample)
+    middle = np.nanmedian(out, axis=0)
+    spread = np.nanmedian(np.abs(out - middle), axis=0)
+    room = np.where(spread > 0, 12 * spread, np.inf)
+    return np.clip(out, middle - room, middle + room)
+
+
 def _screen_lags(entry: Entry) -> tuple[int, ...]:
     if entry.name.startswith(("calendar:", "source:")):
         return (-1, 0, 1) if entry.window <= 1 else (0,)
@@ -121,12 +137,9 @@ class Matcher:
         for number, entry in enumerate(self.library.entries):
             sample = self.library.sample(entry)
             self._samples[entry.name] = sample
-            if not np.isfinite(sample).any():
+            if not np.isfinite(sample[min(_SETTLE, len(sample) // 4) :]).any():
                 continue
-            if entry.name.startswith(_WILD_START) and np.isfinite(sample[2 * entry.window :]).any():
-                # The wild first values of exponential means would swamp the search; refinement sees them again.
-                sample = sample.copy()
-                sample[: entry.window] = np.nan
+            sample = settled(sample)
             y, good = _standard(sample)
             for k in _screen_lags(entry):
                 keys.append((number, k))
@@ -140,7 +153,7 @@ class Matcher:
         """Return for each packed sampled column the best (|r|, entry number, lag), by the median over symbols."""
         if not columns:
             return []
-        pairs = [_standard(c) for c in columns]
+        pairs = [_standard(_tamed(c)) for c in columns]
         y = np.stack([p[0] for p in pairs], axis=2)
         good = np.stack([p[1] for p in pairs], axis=2)
         found: list[list[tuple[float, int, int]]] = [[] for _ in columns]
@@ -160,6 +173,7 @@ class Matcher:
     def candidates(self, column: Array, screened: list[tuple[float, int, int]], *, floor: float = 0.5) -> list[Entry]:
         """Return the distinct most similar definitions by the exact correlation on common rows, simplest first."""
         chosen: dict[int, float] = {}
+        column = _tamed(column)
         for score, number, k in screened[: 3 * _KEEP]:
             if score < floor:
                 break
@@ -175,10 +189,11 @@ class Matcher:
             fit = fit_affine(column, self._samples[entry.name])
             if fit is not None and not entry.leak and fit[2] < 1e-7 and fit[3] > 0.9999:
                 return [(fit[2], fit[3], entry, 0)]
+        tame = _tamed(column)
         for entry in entries:
             sample = self._samples[entry.name]
             lags = (0,) if entry.name.startswith("calendar:") else (*LEADS, *LAGS)
-            scores = [(self._r(column, _moved(sample, k)), k) for k in lags]
+            scores = [(self._r(tame, _moved(sample, k)), k) for k in lags]
             scores.sort(key=lambda pair: (-round(pair[0], 12), abs(pair[1])))
             keep = {k for _, k in scores[:3]} | {0}
             for k in keep:
