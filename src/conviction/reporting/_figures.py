@@ -91,7 +91,7 @@ def _forest(contents: ReportContents) -> go.Figure:
             seen.add(kind)
         figure.add_vline(x=0.5, line_dash="dot", line_color=PALETTE["grey"], row=index, col=1)
     figure.update_xaxes(title_text=METRICS[metric], row=len(targets), col=1)
-    return _styled(figure, f"{METRICS[metric].capitalize()}, out of fold, with 95 % intervals", height=height)
+    return _styled(figure, f"{METRICS[metric]}, out of fold, with 95 % intervals", height=height)
 
 
 def _symbols(contents: ReportContents) -> go.Figure:
@@ -197,7 +197,7 @@ def _timeline(contents: ReportContents) -> go.Figure:
                 go.Bar(
                     base=[span.first.isoformat() for span in part],
                     x=days,
-                    y=[f"fold {fold_name(span.fold)}" for span in part],
+                    y=[f"fold {name}" if name.isdigit() else name for name in (fold_name(span.fold) for span in part)],
                     orientation="h",
                     name=role,
                     marker={"color": PALETTE[ROLE_COLOURS[role]], "line": {"width": 0}},
