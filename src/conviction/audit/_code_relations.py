@@ -371,10 +371,13 @@ class Relations:
         middle = min(cuts, key=lambda cut: abs(cut - len(self.grid.sessions) // 2))
         keep = self.grid.session_code <= middle
         self.state.forget(lambda: self._answers(keep))
-        early = self.early_call(keep)
+        early = self.early_call(keep) if thorough else None
         self.start()
-        first = None if early is None else align(early.frame, self.grid, keep, early.features, self.coder)
-        self.repeat(first, middle)
+        if thorough:
+            first = None if early is None else align(early.frame, self.grid, keep, early.features, self.coder)
+            self.repeat(first, middle)
+        else:
+            self.cut_at(middle)
         for cut in cuts:
             if cut != middle:
                 self.cut_at(cut)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 _DEPTH: Final = 3
+_FILLERS: Final = frozenset({"update", "setdefault", "add", "__setitem__"})
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), tuple, frozenset, types.ModuleType, type)
 
 
@@ -138,6 +139,7 @@ class StateGuard:
     captured: list[str] = field(default_factory=list)
     caches: list[Any] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     _seen: set[int] = field(default_factory=set)
 
@@ -176,7 +178,8 @@ class StateGuard:
     def _empty(self, slot: _Slot) -> bool:
         """Make the slot's first content nothing, where that may be what it was before the function was ever called."""
         if isinstance(slot.value, (dict, set)) and slot.value and slot.content is not None:
-            if isinstance(slot.value, dict) and all(_is_count(value) for value in slot.value.values()):
+            counts = isinstance(slot.value, dict) and all(_is_count(value) for value in slot.value.values())
+            if counts or slot.name not in self.written:
                 return False
             slot.content = type(slot.content)()
             return True
@@ -217,6 +220,11 @@ class StateGuard:
 
     def _function(self, function: types.FunctionType, depth: int) -> None:
         self.stored |= _stored(function.__code__)
+        if _writes(function.__code__):
+            self.written |= {*_names(function.__code__), *function.__code__.co_freevars, *function.__dict__}
+            self.written |= {
+                f"default {i}" for i in range(len(function.__defaults__ or ()) + len(function.__kwdefaults__ or ()))
+            }
         for name in _names(function.__code__):
             if name in function.__globals__:
                 self._bind(function.__globals__, name, depth)
@@ -253,6 +261,13 @@ def _names(code: types.CodeType) -> set[str]:
         if isinstance(constant, types.CodeType):
             names |= _names(constant)
     return names
+
+
+def _writes(code: types.CodeType) -> bool:
+    """Return whether a function puts items into some collection."""
+    if _FILLERS & set(code.co_names) or any(step.opname == "STORE_SUBSCR" for step in dis.get_instructions(code)):
+        return True
+    return any(_writes(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
 
 
 def _stored(code: types.CodeType) -> set[str]:
