@@ -6,6 +6,7 @@ from conviction.evaluation._auc import auc, daily_auc, daily_rank_ic
 from conviction.evaluation._compare import Comparison, compare
 from conviction.evaluation._confidence_set import model_confidence_set
 from conviction.evaluation._decay import ic_decay
+from conviction.evaluation._explain import Stability, cluster_features, importance_stability, permutation_importance
 from conviction.evaluation._multiplicity import (
     LuckLine,
     benjamini_hochberg,
@@ -26,6 +27,7 @@ from conviction.evaluation._resampling import (
     newey_west_mean,
 )
 from conviction.evaluation._score import METRICS, Scores, known_base_rate, score, score_table
+from conviction.evaluation._shadow import shadow_features, shadow_selection
 from conviction.evaluation._simulate import simulate_null_oof
 from conviction.evaluation._trials import (
     BacktestOverfitting,
@@ -49,6 +51,7 @@ __all__ = [
     "LuckLine",
     "MeanEstimate",
     "Scores",
+    "Stability",
     "Verdict",
     "auc",
     "benjamini_hochberg",
@@ -56,6 +59,7 @@ __all__ = [
     "block_counts",
     "block_length",
     "bootstrap_estimate",
+    "cluster_features",
     "compare",
     "daily_auc",
     "daily_rank_ic",
@@ -65,6 +69,7 @@ __all__ = [
     "effective_trials",
     "expected_best",
     "ic_decay",
+    "importance_stability",
     "judge",
     "known_base_rate",
     "luck_line",
@@ -74,11 +79,14 @@ __all__ = [
     "null_auc_se",
     "overfitting_probability",
     "per_symbol",
+    "permutation_importance",
     "permute_by_session",
     "placebo_band",
     "reliability",
     "score",
     "score_table",
     "sessions_needed",
+    "shadow_features",
+    "shadow_selection",
     "simulate_null_oof",
 ]

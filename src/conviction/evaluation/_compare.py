@@ -11,7 +11,7 @@ import polars as pl
 from conviction.errors import EvaluationError
 from conviction.evaluation._auc import SortedRows, auc, daily_auc, session_influence
 from conviction.evaluation._resampling import block_counts, block_length, bootstrap_estimate, newey_west_mean
-from conviction.evaluation._rows import Rows, rows_of
+from conviction.evaluation._rows import rows_of
 from conviction.evaluation.parameters import EvaluationParameters
 
 ComparedMetric = Literal["auc_pooled", "auc_daily"]
@@ -178,25 +178,3 @@ def _check_pairs(joined: pl.DataFrame, evaluation: EvaluationParameters) -> None
             allowed="rows of both classes",
             fix="compare over a longer span",
         )
-
-
-def paired_rows(oof: pl.DataFrame, *, models: list[str]) -> tuple[Rows, np.ndarray]:
-    """Return the rows that every model scored, and their scores side by side.
-
-    Returns
-    -------
-    rows : Rows
-        Of the first model, restricted to the common rows.
-    scores : numpy.ndarray of float64, shape (n_rows, n_models)
-    """
-    parts = {model: rows_of(oof.filter(pl.col("model") == model)) for model in models}
-    base = parts[models[0]].frame
-    for position, model in enumerate(models):
-        base = base.join(
-            parts[model].frame.select("symbol", "session", pl.col("score").alias(f"_score_{position}")),
-            on=["symbol", "session"],
-        )
-    columns = [f"_score_{position}" for position in range(len(models))]
-    rows = rows_of(base.drop(columns).sort("symbol", "session"))
-    scores = base.sort("session", "symbol").select(columns).to_numpy()
-    return rows, scores

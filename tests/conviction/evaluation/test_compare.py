@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 
 from conviction.errors import EvaluationError
 from conviction.evaluation import EvaluationParameters, compare, newey_west_mean, simulate_null_oof
-from conviction.evaluation._compare import paired_rows
 
 FAST = EvaluationParameters(n_resamples=300)
 
@@ -119,13 +118,3 @@ def test_two_worthless_scores_differ_about_as_often_as_promised():
         other = base.with_columns(score=simulate_null_oof(n_symbols=6, n_sessions=150, seed=10_000 + seed)["score"])
         found += compare(base, other, evaluation=fast, seed=seed).p < 0.05
     assert 1 <= found <= 13  # binomial(120, 0.05): 99.5 % below 13
-
-
-def test_paired_rows_put_common_scores_side_by_side():
-    a = simulate_null_oof(n_symbols=4, n_sessions=60, seed=1).with_columns(model=pl.lit("a"))
-    b = jittered(a, 2).with_columns(model=pl.lit("b")).filter(pl.col("symbol") != "S001")
-    rows, scores = paired_rows(pl.concat([a, b]).sort("symbol", "session", "model"), models=["b", "a"])
-    assert scores.shape == (180, 2)
-    np.testing.assert_array_equal(scores[:, 0], rows.score)
-    wanted = a.filter(pl.col("symbol") != "S001").sort("session", "symbol")["score"].to_numpy()
-    np.testing.assert_array_equal(scores[:, 1], wanted)
