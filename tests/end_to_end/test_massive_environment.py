@@ -31,6 +31,23 @@ PARAMETERS = {
 SPLIT_DAY = "2022-06-01"
 SPLIT = {"id": "s", "ticker": "KO", "execution_date": SPLIT_DAY, "split_from": 1, "split_to": 2}
 
+# The session of 1 March closes at 21:00 UTC: the second article belongs to the next row, the third to nobody we follow.
+NEWS = [
+    {
+        "id": identity,
+        "published_utc": f"2022-03-01T{clock}:00Z",
+        "publisher": {"name": "Wire"},
+        "tickers": [ticker],
+        "insights": [{"ticker": ticker, "sentiment": sentiment}],
+    }
+    for identity, clock, ticker, sentiment in (
+        ("a", "20:59", "AAPL", "positive"),
+        ("b", "21:01", "AAPL", "negative"),
+        ("c", "20:00", "ZZZ", "positive"),
+    )
+]
+FIRST_NEWS = {**NEWS[0], "id": "0", "published_utc": "2022-01-04T10:00:00Z", "tickers": ["KO"], "insights": []}
+
 
 def stand_ins():
     """Return the module with the local stand-ins of the vendor."""
@@ -67,7 +84,11 @@ def vendor(prices):
         key = str(FlatFileKey(market="stocks", granularity="day", session=session))
         client.put_object(Bucket="flatfiles", Key=key, Body=gzip.compress("\n".join(lines).encode()))
     rest = stand_ins().VendorRest()
-    rest.tables = {"/v3/reference/splits": [SPLIT], "/v3/reference/dividends": [], "/v2/reference/news": []}
+    rest.tables = {
+        "/v3/reference/splits": [SPLIT],
+        "/v3/reference/dividends": [],
+        "/v2/reference/news": [FIRST_NEWS, *NEWS],
+    }
     rest.s3 = endpoint
     yield rest
     rest.stop()
@@ -95,7 +116,7 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     assert early.returncode == 1
     assert "copy the files first" in early.stderr + early.stdout
 
-    fetched = workspace.kedro("fetch", "--env=massive", "raw_bars", "splits", "dividends", **environment)
+    fetched = workspace.kedro("fetch", "--env=massive", "raw_bars", "splits", "dividends", "news", **environment)
     assert fetched.returncode == 0, fetched.stdout + fetched.stderr
     assert (
         f"raw_bars: us_stocks_sip/day_aggs_v1 2022-01-03 to 2022-12-28: {prices['session'].n_unique()} copied"
@@ -123,6 +144,15 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     both = bars.join(prices, on=["symbol", "session"], how="full", suffix="_true")
     assert both.height == prices.height == bars.height
     assert both.select((pl.col("close") / pl.col("close_true") - 1).abs().max()).item() < 1e-12
+    panel = pl.read_parquet(workspace.root / "data/massive/03_primary/panel.parquet")
+    heard = panel.filter((pl.col("symbol") == "AAPL") & pl.col("news_count").is_not_null() & (pl.col("news_count") > 0))
+    assert heard.select(pl.col("session").cast(pl.String), "news_score", "news_count").rows() == [
+        ("2022-03-01", 1.0, 1.0),
+        ("2022-03-02", -1.0, 1.0),
+    ]
+    facts = json.loads((workspace.root / "data/massive/03_primary/data_facts.json").read_text())
+    assert (facts["news"], facts["macro"]) == ("4 rows, by publication", "none")
+    assert "no macro series were fetched" in ran.stdout + ran.stderr
     quality = json.loads((place / "quality_of_flat_files.json").read_text())
     assert quality["passed"]
     newest = workspace.runs()[0].data.tags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time, timedelta
 from typing import Any, Literal, NoReturn, Protocol, runtime_checkable
@@ -19,14 +20,25 @@ from conviction_kedro.sources import (
     Secret,
     SourceError,
     Storage,
+    dividends_frame,
+    news_frame,
     read_vix,
+    releases_frame,
     resolve_secret,
+    splits_frame,
+    ticker_details_frame,
 )
 from conviction_kedro.sources._fred import FRED_ENDPOINT
 from conviction_kedro.sources._massive import REST_ENDPOINT
 
 MassiveTable = Literal["news", "splits", "dividends", "ticker_details"]
-_TABLES: tuple[MassiveTable, ...] = ("news", "splits", "dividends", "ticker_details")
+MASSIVE_FRAMES: dict[MassiveTable, Callable[[list[dict[str, Any]]], pl.DataFrame]] = {
+    "news": news_frame,
+    "splits": splits_frame,
+    "dividends": dividends_frame,
+    "ticker_details": lambda records: ticker_details_frame(records, as_of=date.min),
+}
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -99,6 +111,8 @@ class MassiveTableDataset(_VendorDataset):
         Vendor's tickers: required for ticker details, optional for news (one query a ticker), not for the others.
     news_delay_minutes : int
         Added to each publication: the vendor scores an article after it and does not say when.
+    required : bool
+        Whether a run without the table stops (True), or goes on with no rows after a warning (False).
     vendor : mapping, optional
         ``key`` (the REST key, or ``env:NAME``, or ``secretsmanager:NAME#key``; by default ``env:MASSIVE_API_KEY``),
         ``base_url``, or ``credentials: <entry of credentials.yml with key>``. Read by `fetch` only.
@@ -123,12 +137,13 @@ class MassiveTableDataset(_VendorDataset):
         last: date | str,
         tickers: Sequence[str] | None = None,
         news_delay_minutes: int = 0,
+        required: bool = True,
         vendor: Mapping[str, Any] | None = None,
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        if table not in _TABLES:
-            raise ParameterError.from_unknown_name(kind="table of the vendor", name=table, known=_TABLES)
+        if table not in MASSIVE_FRAMES:
+            raise ParameterError.from_unknown_name(kind="table of the vendor", name=table, known=MASSIVE_FRAMES)
         if (table == "ticker_details") != bool(tickers) and table != "news":
             raise ParameterError(
                 what=f"tickers do not fit the table {table}",
@@ -141,6 +156,7 @@ class MassiveTableDataset(_VendorDataset):
         self._first, self._last = as_day(first), as_day(last)
         self._tickers = tuple(tickers or ())
         self._delay = timedelta(minutes=news_delay_minutes)
+        self._required = required
         self._vendor = vendor_options(vendor)
         self.metadata = metadata
 
@@ -159,6 +175,9 @@ class MassiveTableDataset(_VendorDataset):
 
     def load(self) -> pl.DataFrame:
         """Return the stored rows; asks nobody."""
+        if not self._required and not self._exists():
+            logger.warning("no %s were fetched to %s: the run goes on without them", self._table, self._storage.uri())
+            return MASSIVE_FRAMES[self._table]([])
         return self._read(key=Secret(""), offline=True).frame
 
     def _read(self, *, key: Secret, offline: bool) -> RestTable:
@@ -201,6 +220,8 @@ class FredDataset(_VendorDataset):
     series : mapping
         FRED's name to its options: ``release_time`` (``"08:30"``, New York; without it a value counts as known from the end of
         its release day), ``vintage_years`` and ``last_vintage`` (for daily series, see `FredRest.releases`).
+    required : bool
+        Whether a run without the file stops (True), or goes on with no rows after a warning (False).
     vendor : mapping, optional
         ``key`` (by default ``env:FRED_API_KEY``), ``base_url``, or ``credentials``. Read by `fetch` only.
     credentials : mapping, optional
@@ -219,6 +240,7 @@ class FredDataset(_VendorDataset):
         *,
         filepath: str,
         series: Mapping[str, Mapping[str, Any] | None],
+        required: bool = True,
         vendor: Mapping[str, Any] | None = None,
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -226,6 +248,7 @@ class FredDataset(_VendorDataset):
         folder, _, self._name = filepath.rpartition("/")
         self._storage = Storage(folder or ".", credentials)
         self._series = {name: _fred_options(name, options) for name, options in series.items()}
+        self._required = required
         self._vendor = vendor_options(vendor)
         self.metadata = metadata
 
@@ -251,6 +274,11 @@ class FredDataset(_VendorDataset):
 
     def load(self) -> pl.DataFrame:
         """Return ``series, reference_date, known_at, value, revision`` of the series asked for."""
+        if not self._required and not self._exists():
+            logger.warning(
+                "no macro series were fetched to %s: the run goes on without them", self._storage.uri(self._name)
+            )
+            return releases_frame("", [])
         try:
             frame = pl.read_parquet(io.BytesIO(self._storage.read(self._name)))
         except FileNotFoundError:
@@ -282,8 +310,9 @@ class VixDataset(_VendorDataset):
 
     Parameters
     ----------
-    filepath : str
-        Cboe's ``VIX_History.csv``, FRED's ``VIXCLS.csv`` or any ``date, close``; local or ``s3://``.
+    filepath : str or None
+        Cboe's ``VIX_History.csv``, FRED's ``VIXCLS.csv`` or any ``date, close``; local or ``s3://``. None means that the user
+        gave nothing: the frame has no rows.
     calendar : str
     credentials, metadata : mapping, optional
 
@@ -296,25 +325,28 @@ class VixDataset(_VendorDataset):
     def __init__(
         self,
         *,
-        filepath: str,
+        filepath: str | None,
         calendar: str = "XNYS",
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        folder, _, self._name = filepath.rpartition("/")
+        folder, _, name = (filepath or "").rpartition("/")
+        self._name = name or None
         self._storage = Storage(folder or ".", credentials)
         self._calendar = calendar
         self.metadata = metadata
 
     def load(self) -> pl.DataFrame:
         """Return the closes, point in time."""
+        if self._name is None:
+            return pl.DataFrame(schema={"session": pl.Date, "close": pl.Float64, "known_at": pl.Datetime("us", "UTC")})
         return read_vix(self._storage.read(self._name), calendar=self._calendar, name=self._name)
 
     def _exists(self) -> bool:
-        return self._storage.exists(self._name)
+        return self._name is None or self._storage.exists(self._name)
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._storage.uri(self._name), "calendar": self._calendar}
+        return {"filepath": self._name and self._storage.uri(self._name), "calendar": self._calendar}
 
 
 def _joined(tables: Sequence[RestTable]) -> RestTable:

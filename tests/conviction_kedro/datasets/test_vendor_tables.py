@@ -237,3 +237,24 @@ def test_what_can_be_fetched_says_so(entry, tmp_path):
     assert "MASSIVE_S3_KEY" not in os.environ
     with pytest.raises(ParameterError, match="MASSIVE_S3_KEY"):
         flat.fetch()
+
+
+def test_what_is_not_required_may_be_absent_and_says_so(entry, tmp_path, caplog):
+    for table, columns in (("news", 7), ("splits", 4), ("dividends", 9)):
+        frame = entry(table, required=False).load()
+        assert (frame.height, frame.width) == (0, columns)
+    assert entry("ticker_details", tickers=["A"], required=False).load().is_empty()
+    macro = FredDataset(filepath=str(tmp_path / "none.parquet"), series={"GDP": None}, required=False).load()
+    assert macro.columns == ["series", "reference_date", "known_at", "value", "revision"]
+    assert "no news were fetched" in caplog.text
+    assert "no macro series were fetched" in caplog.text
+    vix = VixDataset(filepath=None)
+    assert vix.exists()
+    assert vix.load().is_empty()
+
+
+def test_what_was_fetched_in_part_is_no_absence(vendors, entry):
+    vendors.tables["/v3/reference/splits"] = []
+    entry("splits", first="2023-01-01", last="2023-12-31").fetch()
+    with pytest.raises(DatasetError, match="splits/2024 is not there whole"):
+        entry("splits", required=False).load()

@@ -10,7 +10,7 @@ from conviction.features import FeatureParameters, build_features
 from conviction.folds import FoldParameters, FoldPlan, make_fold_plan
 from conviction.labels import make_labels
 from conviction.market import check_bars, clip_sessions, market_proxy, select_universe
-from conviction.panel import build_panel, survivorship_note
+from conviction.panel import add_macro, add_news, build_panel, survivorship_note
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import DataParameters, Universes
 from conviction_kedro.synthetic import refuse_mixing
@@ -34,6 +34,8 @@ def make_panel(
     index_prices: pl.DataFrame,
     vix_prices: pl.DataFrame,
     membership: pl.DataFrame,
+    news: pl.DataFrame,
+    macro_releases: pl.DataFrame,
     data: DataParameters,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Join what was known at each decision; return the panel and what a reader must know of the data."""
@@ -45,9 +47,17 @@ def make_panel(
         vix=None if vix_prices.is_empty() else vix_prices,
         membership=None if membership.is_empty() else membership,
     )
+    if not news.is_empty():
+        panel = add_news(panel, news, known_at="known_at", score="score", source="publisher")
+    if not macro_releases.is_empty():
+        panel = add_macro(
+            panel, macro_releases, series="series", known_at="known_at", period="reference_date", value="value"
+        )
     facts = {
         "survivorship": survivorship_note(None if membership.is_empty() else membership),
         "market_proxy": "equal-weight mean of the universe" if index_prices.is_empty() else "index given by the source",
+        "news": "none" if news.is_empty() else f"{news.height} rows, by publication",
+        "macro": "none" if macro_releases.is_empty() else "by release, all vintages",
         "decision": data.decision,
         "symbols": panel["symbol"].unique().sort().to_list(),
         "first_session": panel["session"].min(),

@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.make_panel,
-                ["bars", "index_prices", "vix_prices", "membership", "params:data"],
+                ["bars", "index_prices", "vix_prices", "membership", "news", "macro_releases", "params:data"],
                 ["panel", "data_facts"],
                 name="build_panel",
             ),
