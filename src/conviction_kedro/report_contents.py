@@ -37,7 +37,7 @@ def assemble(
     fold_plan: FoldPlan,
     feature_catalog: pl.DataFrame,
     data_facts: Mapping[str, Any],
-    ledger: pl.DataFrame,
+    trials: pl.DataFrame,
     holdout_openings: pl.DataFrame,
     daily_auc: pl.DataFrame,
     luck: Mapping[str, LuckLine],
@@ -48,7 +48,7 @@ def assemble(
 
     Parameters
     ----------
-    scores, symbol_scores, ensemble_choice, feature_catalog, ledger, holdout_openings, daily_auc : polars.DataFrame
+    scores, symbol_scores, ensemble_choice, feature_catalog, trials, holdout_openings, daily_auc : polars.DataFrame
         As saved by the pipelines.
     audit_report : conviction.audit.AuditReport
     fold_plan : conviction.folds.FoldPlan
@@ -85,7 +85,7 @@ def assemble(
         audit=audit_report,
         folds=fold_plan.frame,
         scores=scores,
-        trials=ledger.height,
+        trials=trials.height,
         holdout_openings=holdout_openings.height,
         symbols=tuple(_symbol_scores(symbol_scores, ensemble_choice, luck)),
         ensemble=tuple(
@@ -95,6 +95,11 @@ def assemble(
         reasons=_reasons(scores),
         daily_auc=daily_auc,
     )
+
+
+def of_panel(ledger: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the ledger that were scored on the panel of these trials: every look that anybody ever took at it."""
+    return ledger.filter(pl.col("panel_sha").is_in(trials["panel_sha"].unique().implode()))
 
 
 def _provenance(provenance: Mapping[str, str], fingerprint: str, run_id: str) -> Provenance:

@@ -27,7 +27,7 @@ class Tunings:
     best : dict
         `target/model` -> fold as text -> parameters: plain data, as JSON keeps it.
     trials : polars.DataFrame
-        `target`, `model` and the columns of `TuningResult.trials`.
+        `target`, `model`, `panel_sha` (of the panel they were scored on) and the columns of `TuningResult.trials`.
     ledger : polars.DataFrame
         Every trial of this call, keyed by `trial_key`.
     """
@@ -87,9 +87,15 @@ def tune_all(
         },
         trials=pl.concat(
             [
-                result.trials.with_columns(target=pl.lit(target), model=pl.lit(model))
+                result.trials.with_columns(
+                    target=pl.lit(target), model=pl.lit(model), panel_sha=pl.lit(_panel_sha(result.ledger))
+                )
                 for (target, model), result in results.items()
             ]
         ),
         ledger=ledger,
     )
+
+
+def _panel_sha(ledger: pl.DataFrame) -> str:
+    return str(ledger["panel_sha"][-1])

@@ -13,7 +13,7 @@ from conviction.reporting import console_summary, figures, render_report
 from conviction_kedro import records, runtime
 from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table
 from conviction_kedro.parameters import ModelingParameters
-from conviction_kedro.report_contents import assemble
+from conviction_kedro.report_contents import assemble, of_panel
 
 NEXT_STEPS = {
     "the page": "data/08_reporting/report.html",
@@ -48,6 +48,7 @@ def write_report(
     feature_catalog: pl.DataFrame,
     data_facts: dict[str, Any],
     ledger: pl.DataFrame,
+    trials: pl.DataFrame,
     holdout_openings: pl.DataFrame,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
@@ -59,7 +60,7 @@ def write_report(
         fold_plan=fold_plan,
         feature_catalog=feature_catalog,
         data_facts=data_facts,
-        ledger=ledger,
+        trials=of_panel(ledger, trials),
         holdout_openings=holdout_openings,
         daily_auc=daily_auc,
         luck=luck_lines(symbol_scores),

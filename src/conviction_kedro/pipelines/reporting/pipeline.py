@@ -29,6 +29,7 @@ def create_pipeline() -> Pipeline:
                     "feature_catalog",
                     "data_facts",
                     "ledger",
+                    "trials",
                     "holdout_openings",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
