@@ -206,14 +206,16 @@ def suspicious_symbols(ctx: Context) -> list[tuple[str, dict[str, float | int | 
     moves = close / ahead(close, -1) - 1
     z = standard(pooled_ranks(moves), 0, least=120)
     others = (z.sum(axis=1, keepdims=True) - z) / max(z.shape[1] - 1, 1)
-    r = (z * standard(others, 0)).mean(axis=0)
-    if np.median(r) < 0.3:
+    n = (z != 0).sum(axis=0)
+    theirs = standard(np.where(z != 0, others, np.nan), 0)
+    r = (z * theirs).sum(axis=0) / np.maximum(n, 1)
+    if np.median(r[n >= 200]) < 0.3:
         return []
-    noise = 1 / np.sqrt(len(close))
+    noise = 1 / np.sqrt(np.maximum(n, 1))
     out: list[tuple[str, dict[str, float | int | str | None]]] = []
-    for s in np.flatnonzero(r < 0.02 + 1.5 * noise):
+    for s in np.flatnonzero((r < 0.02 + 1.5 * noise) & (n >= 200)):
         own = moves[:, [s]]
         memory = clustering(own)
-        if np.isfinite(memory) and memory < 0.02 + 0.3 * noise:
+        if np.isfinite(memory) and memory < 0.02 + 0.3 * noise[s]:
             out.append((ctx.panel.symbols[s], {"correlation_with_the_others": float(r[s]), "memory_of_size": memory}))
     return out[:3]

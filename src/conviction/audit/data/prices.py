@@ -9,6 +9,7 @@ import numpy as np
 from conviction.audit._report import Finding
 from conviction.audit.data._context import Context, SkipCheckError
 from conviction.audit.data._panel import Array, ahead
+from conviction.audit.data._rolling import rolling_mean
 from conviction.audit.data._real_data import confidence, gather, suspicious_symbols
 
 _FACTORS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0, 1.5)
@@ -76,17 +77,24 @@ def check_splits(ctx: Context) -> Iterator[Finding]:
     known = np.isfinite(log).any(axis=1, keepdims=True)  # not the first row
     market = np.nanmedian(np.where(known, log, 0.0), axis=1, keepdims=True) if close.shape[1] > 2 else 0.0
     opening = ctx.panel.price("open")
+    busy = _volume_ratio(ctx)
     named: dict[str, tuple[int, float]] = {}
     for factor in _FACTORS:
         for signed in (np.log(factor), -np.log(factor)):
             off = np.abs(log - market - signed)
-            near = off < np.minimum(0.09, 4 * np.maximum(calm, 0.01))
-            if opening is not None:
-                near &= np.abs(np.log(opening / ahead(close, -1)) - signed) < 0.09
+            if opening is None:
+                near = off < np.minimum(0.09, 4 * np.maximum(calm, 0.01))
+            else:
+                # A split is done overnight: the open is already at the new price, and the session is an ordinary one.
+                near = (off < 0.12) & (np.abs(np.log(opening / ahead(close, -1)) - signed) < 0.1)
             for row, column in np.argwhere(near & (quiet > 0.35)):
                 around = quiet[max(row - 6, 0) : row + 7, column]
                 rest = np.delete(around, min(row, 6))
-                if np.nanmedian(rest) < max(2.5 * calm[column], 0.03) and np.nanmax(rest) < 0.3:
+                times = busy[row, column] if busy is not None else 1.0
+                # News moves a price by a third too, but on many times the usual volume.
+                if np.isfinite(times) and not (times < (2 if factor == 1.5 else 3) or 0.4 * factor < times < 2.5 * factor > 5):
+                    continue
+                if np.nanmedian(rest) < max(2.5 * calm[column], 0.04) and np.nanmax(rest) < 0.3:
                     named[ctx.panel.symbols[column]] = (int(row), factor if signed > 0 else 1 / factor)
     for symbol, (row, factor) in named.items():
         ctx.set_aside[symbol] = "split"
@@ -98,6 +106,12 @@ def check_splits(ctx: Context) -> Iterator[Finding]:
             explanation=f"{symbol} jumps by a factor near {factor:.3g} between two quiet sessions: an unadjusted split.",
             remedy="Adjust the earlier prices by the split's factor, and recompute what depends on them.",
         )
+
+
+def _volume_ratio(ctx: Context) -> Array | None:
+    """Return volume over the mean of the twenty sessions before, or None without volume."""
+    volume = ctx.panel.price("volume")
+    return None if volume is None else volume / ahead(rolling_mean(volume, 20), -1)
 
 
 def check_stale(ctx: Context) -> Iterator[Finding]:
@@ -113,7 +127,9 @@ def check_stale(ctx: Context) -> Iterator[Finding]:
         raise SkipCheckError(why)
     for column in np.flatnonzero(longest >= 6):
         symbol = ctx.panel.symbols[column]
-        certain = longest[column] >= 8
+        # A thinly traded share stands still often; a stopped feed does it once.
+        elsewhere = float(same[:, column].sum() - longest[column] + 1) / len(close)
+        certain = longest[column] >= 20 or (longest[column] >= 8 and elsewhere < 0.03)
         if certain:
             ctx.set_aside[symbol] = "stale"
         yield ctx.accuse(
