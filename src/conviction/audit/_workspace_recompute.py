@@ -132,7 +132,8 @@ class Recomputation:
     def _unequal(self, frame: pl.DataFrame, names: list[str], before: NDArray[np.bool_], cut: int) -> list[str]:
         """Return the columns that are not plainly equal; only those are looked at cell by cell."""
         wanted = self.matrix.filter(pl.Series(before)) if self.matrix.height == self.grid.rows else self.matrix
-        answered = frame.filter(pl.col(SESSION) <= self.grid.sessions[cut])
+        last = self.grid.sessions[cut]
+        answered = frame if frame[SESSION].max() == last else frame.filter(pl.col(SESSION) <= last)
         if not wanted.select(KEY).equals(answered.select(KEY)):
             return names
         return [name for name in names if not wanted[name].equals(answered[name], check_dtypes=True, null_equal=True)]
@@ -145,17 +146,18 @@ class Recomputation:
     def change_after(self, cut: int, upto: int, *, seed: int) -> dict[str, Offence]:
         """Recompute on the sessions up to `upto` with every price and volume after `cut` replaced."""
         kept = self.grid.session_code <= upto
-        after = self.grid.session_code > cut
-        price, volume = noisy_factors(self.grid.rows, after, seed=seed)
-        up = after & (self.grid.symbol_code % 2 == 0)
+        part = self.panel.filter(pl.Series(kept))
+        session, symbol = self.grid.session_code[kept], self.grid.symbol_code[kept]
+        after = session > cut
+        price, volume = noisy_factors(part.height, after, seed=seed)
+        up = after & (symbol % 2 == 0)
         for where, direction in ((up, "up"), (after & ~up, "down")):
             jump = jump_factors(where, direction)
             price, volume = price * jump[0], volume * jump[1]
-        changed = scaled(self.panel, price, volume)
         later = np.arange(len(self.grid.sessions)) > cut
         by_session = noisy_factors(len(later), later, seed=seed + 1)[0]
-        changed = _side_scaled(changed, by_session[self.grid.session_code])
-        return self._compare(self.build(changed.filter(pl.Series(kept))), kept, cut)
+        changed = _side_scaled(scaled(part, price, volume), by_session[session])
+        return self._compare(self.build(changed), kept, cut)
 
     def run(self, *, n_cuts: int, seed: int) -> tuple[list[int], dict[str, Offence], dict[str, Offence]]:
         """Cut, then change the future; return the cuts and the offences of each relation."""
@@ -165,8 +167,8 @@ class Recomputation:
             for name, offence in self.cut_at(cut).items():
                 if name not in by_cut or offence.reach > by_cut[name].reach:
                     by_cut[name] = offence
-        middle = len(self.grid.sessions) // 4
-        by_change = self.change_after(middle, min(len(self.grid.sessions) - 1, middle + 80), seed=seed)
+        middle = len(self.grid.sessions) // 5
+        by_change = self.change_after(middle, min(len(self.grid.sessions) - 1, middle + 60), seed=seed)
         return cuts, by_cut, by_change
 
     def measure_lookback(self, features: Sequence[DeclaredFeature]) -> dict[str, int]:
