@@ -85,6 +85,8 @@ def test_clusters_join_what_says_the_same_in_either_direction():
     )
     assert cluster_features(more) == {"gaps": ("gaps", "noise"), "mirror": ("mirror", "signal", "twin")}
     assert cluster_features(matrix.select("symbol", "session", "noise")) == {"noise": ("noise",)}
+    holes = matrix.select("symbol", "session", "noise", holes=pl.when(pl.int_range(pl.len()) % 10 > 2).then("noise"))
+    assert cluster_features(holes) == {"holes": ("holes", "noise")}
     strict = cluster_features(more, threshold=0.9999)
     assert strict["mirror"] == ("mirror", "signal")
     assert strict["twin"] == ("twin",)
