@@ -231,3 +231,20 @@ def test_ties_and_unmoved_prices_follow_their_stated_rules():
     assert got["up_share_2"].to_list() == [None, None, 0.5, 0.5, 0.0]
     assert got["xs_breadth"].to_list() == [None, 0.0, 1.0, 0.0, 0.0]
     assert got["xs_rank_ret_1d"].null_count() == 5, "a lone member has no rank"
+
+
+def test_an_event_on_the_wrong_side_of_the_session_is_unknown():
+    day = date(2024, 3, 6)
+    panel = pl.DataFrame(
+        {
+            "symbol": ["A", "B", "C"],
+            "session": [day] * 3,
+            "close": [1.0] * 3,
+            "event_next": [day - timedelta(1), day, None],
+            "event_last": [day + timedelta(1), day, None],
+        }
+    )
+    names = ("days_to_event", "days_since_event", "is_before_event", "is_after_event")
+    got = build_features(panel, features=FeatureParameters(sets=(), names=names)).matrix
+    assert got["days_to_event"].to_list() == got["days_since_event"].to_list() == [None, 0.0, None]
+    assert got["is_before_event"].to_list() == got["is_after_event"].to_list() == [0.0, 1.0, 0.0]
