@@ -25,6 +25,7 @@ PARAMETERS = {
     "universe": "six",
     "universes": {"six": SIX},
     "data": {"first_session": None},
+    "features": {"sets": ["quick"], "names": ["news_sentiment", "news_sentiment_weighted", "news_volume"]},
     "folds": {"n_folds": 2, "min_train_sessions": 150, "holdout_sessions": 40},
 }
 # The embedded prices are adjusted: before this day KO is sold at twice its price, and the list of splits says so.
@@ -157,6 +158,8 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     assert quality["passed"]
     newest = workspace.runs()[0].data.tags
     assert (newest["dataset_pin"], newest["dataset_pin_origin"]) == (str(relative), "command line")
+    audited = workspace.kedro("run", "--env=massive", "--pipeline=leakage_audit", **offline)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
     (place / "flat_files/us_stocks_sip/day_aggs_v1/2022/03/2022-03-01.csv.gz").unlink()
     refused = workspace.kedro(

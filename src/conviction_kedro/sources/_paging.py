@@ -203,7 +203,7 @@ class PagedDownload:
                     duplicates, updated = duplicates + (kept[identity] == record), updated + (kept[identity] != record)
                 kept[identity] = record
         counts = Counts(pages=pages, received=received, duplicates=duplicates, updated=updated, kept=len(kept))
-        logger.info("%s: %s", self.name, counts)
+        logger.log(logging.DEBUG if self.offline else logging.INFO, "%s: %s", self.name, counts)
         return list(kept.values()), counts
 
 
