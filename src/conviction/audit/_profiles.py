@@ -42,15 +42,19 @@ def standard_ranks(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 0))
 
 
-def daily_association(column: NDArray[np.float64], returns: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
-    """Return one association a session between the standard ranks of a column at t and of returns at t + `lag`."""
+def daily_associations(
+    column: NDArray[np.float64], returns: NDArray[np.float64], lags: Sequence[int]
+) -> list[NDArray[np.float64]]:
+    """Return, for each lag, one association a session between standard ranks of a column at t and of returns at t + lag."""
     n = len(column)
-    rows = np.arange(max(0, -lag), min(n, n - lag))
-    if not rows.size:
-        return np.empty(0)
-    a, b = column[rows], returns[rows + lag]
-    usable = a.any(axis=1) & b.any(axis=1)
-    return np.asarray(np.einsum("ij,ij->i", a[usable], b[usable]))
+    known, moved = np.asarray(column.any(axis=1)), np.asarray(returns.any(axis=1))
+    series = []
+    for lag in lags:
+        here = slice(max(0, -lag), max(0, min(n, n - lag)))
+        there = slice(here.start + lag, here.stop + lag)
+        products = np.einsum("ij,ij->i", column[here], returns[there])
+        series.append(products[known[here] & moved[there]])
+    return series
 
 
 def newey_west_error(series: NDArray[np.float64]) -> float:
@@ -115,7 +119,7 @@ def lead_lag_profiles(
         table = dense(values, grid)
         ranked = standard_ranks(table)
         if len(grid.symbols) >= 3 and ranked.any():
-            per_lag = [daily_association(ranked, ranked_returns, lag) for lag in lags]
+            per_lag = daily_associations(ranked, ranked_returns, lags)
             measure = "mean daily rank correlation"
         else:
             mean_value = _standard(_session_mean(table))
