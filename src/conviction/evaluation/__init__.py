@@ -16,6 +16,7 @@ from conviction.evaluation._multiplicity import (
     per_symbol,
 )
 from conviction.evaluation._permutation import best_symbol_test, permute_by_session, placebo_band
+from conviction.evaluation._placebo import PlaceboPanel, placebo_panel, placebo_runs
 from conviction.evaluation._reliability import reliability
 from conviction.evaluation._resampling import (
     BootstrapEstimate,
@@ -50,6 +51,7 @@ __all__ = [
     "Judgement",
     "LuckLine",
     "MeanEstimate",
+    "PlaceboPanel",
     "Scores",
     "Stability",
     "Verdict",
@@ -82,6 +84,8 @@ __all__ = [
     "permutation_importance",
     "permute_by_session",
     "placebo_band",
+    "placebo_panel",
+    "placebo_runs",
     "reliability",
     "score",
     "score_table",

@@ -50,7 +50,7 @@ def test_auc_of_one_class_is_undefined():
     assert np.isnan(auc(np.array([0.1, 0.2]), np.array([True, True])))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
 def test_resampled_auc_equals_scikit_learn_on_repeated_rows(seed, levels):
     rng = np.random.default_rng(seed)
