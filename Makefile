@@ -65,7 +65,7 @@ check: $(STAMPS)/dev  ## ruff, mypy strict, import contracts, what must never be
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "== mypy (strict)" && $(BIN)/mypy
 	@echo "== import contracts" && $(BIN)/lint-imports
-	@echo "== repository hygiene" && $(BIN)/python tests/hygiene.py
+	@echo "== repository hygiene, secrets" && $(BIN)/python tests/hygiene.py && $(BIN)/python tests/secrets_scan.py
 
 format: $(STAMPS)/dev  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -74,10 +74,13 @@ ui: $(STAMPS)/core  ## open the tracking store: http://127.0.0.1:5000
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
 
 viz: $(STAMPS)/viz  ## explore the pipelines: http://127.0.0.1:4141
-	@$(BIN)/kedro viz run --host 127.0.0.1 --port $${PORT:-4141} --no-browser
+	@$(BIN)/kedro viz run --include-hooks --host 127.0.0.1 --port $${PORT:-4141} --no-browser
 
 bench-%: $(STAMPS)/dev  ## a benchmark of benchmarks/; its figures are the JSON line at the end
 	@$(BIN)/python benchmarks/$*.py
+
+docs: $(STAMPS)/core  ## build the documentation as a static site in site/
+	@$(BIN)/python docs/build.py
 
 lock:  ## resolve the locks again (needs uv); no addresses are written
 	@for extra in core dev viz sagemaker catboost dask; do bash requirements/lock.sh $$extra || exit 1; done
