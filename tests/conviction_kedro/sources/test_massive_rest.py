@@ -405,6 +405,5 @@ def test_a_killed_download_goes_on_behind_the_last_stored_page(vendor, make_rest
 def test_the_policy_doubles_its_waits_up_to_the_longest():
     policy = RetryPolicy(first_wait=1.0, longest_wait=10.0)
     waits = [policy.wait_before(attempt, None) for attempt in range(2, 9)]
-    assert [int(w) for w in (waits[0], min(waits[4:]))] == [1, 10]
     for base, wait in zip([1, 2, 4, 8, 10, 10, 10], waits, strict=True):
         assert base <= wait <= 1.25 * base
