@@ -116,7 +116,7 @@ def wrapper(library, params):
     return XGBClassifier(**params, n_jobs=1, random_state=0)
 
 
-def study_timeline(library, data, *, trials, seed, pruner, objective, final):
+def study_timeline(data, *, trials, seed, pruner, objective, final):
     """Run an Optuna study; return (CPU seconds with the final fit, AUC on fresh rows) whenever the choice changes."""
     import optuna
 
@@ -156,7 +156,7 @@ def by_hand(library, data, *, trials, seed):
         model.fit(*data.both)
         return lambda X: model.predict_proba(X)[:, 1]
 
-    return study_timeline(library, data, trials=trials, seed=seed, pruner=None, objective=objective, final=final)
+    return study_timeline(data, trials=trials, seed=seed, pruner=None, objective=objective, final=final)
 
 
 def competent(library, data, *, trials, seed):
@@ -191,7 +191,7 @@ def competent(library, data, *, trials, seed):
         import xgboost as xgb
 
         class Prune(xgb.callback.TrainingCallback):
-            def after_iteration(self, model, epoch, evals_log):
+            def after_iteration(self, model, epoch, evals_log):  # noqa: ARG002
                 prune(trial, epoch, evals_log["inner"]["auc"][-1])
                 return False
 
@@ -218,7 +218,7 @@ def competent(library, data, *, trials, seed):
 
     objective = {"lightgbm": lightgbm_fit, "xgboost": xgboost_fit}[library]
     return study_timeline(
-        library, data, trials=trials, seed=seed, pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        data, trials=trials, seed=seed, pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
         objective=objective, final=final,
     )  # fmt: skip
 
