@@ -1,5 +1,6 @@
 """Kedro datasets of the workspace: prices, vendors' files, the team's processed format, and snapshots of all that a run makes."""
 
+from conviction_kedro.datasets._embedded import EmbeddedIndexDataset, EmbeddedPricesDataset
 from conviction_kedro.datasets._flat_files import FlatFilesDataset
 from conviction_kedro.datasets._kinds import (
     AuditedPanelSnapshot,
@@ -12,18 +13,14 @@ from conviction_kedro.datasets._kinds import (
     ModelsSnapshot,
     TextSnapshot,
 )
+from conviction_kedro.datasets._macro import FredDataset, VixDataset
 from conviction_kedro.datasets._openings import OpeningsDataset
 from conviction_kedro.datasets._optional import OptionalTableDataset
-from conviction_kedro.datasets._prices import (
-    EmbeddedIndexDataset,
-    EmbeddedPricesDataset,
-    LongBarsDataset,
-    LongTableDataset,
-)
+from conviction_kedro.datasets._prices import LongBarsDataset, LongTableDataset
 from conviction_kedro.datasets._processed import ProcessedFormatDataset
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 from conviction_kedro.datasets._synthetic import SyntheticBarsDataset
-from conviction_kedro.datasets._vendor_tables import Fetchable, FredDataset, MassiveTableDataset, VixDataset
+from conviction_kedro.datasets._vendor_tables import Fetchable, MassiveTableDataset
 
 __all__ = [
     "AuditReportSnapshot",

@@ -15,7 +15,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from conviction.errors import ParameterError
 from conviction_kedro.datasets import Fetchable, FlatFilesDataset, FredDataset, MassiveTableDataset, VixDataset
-from conviction_kedro.datasets._vendor_tables import _clock
+from conviction_kedro.datasets._macro import _clock
 from conviction_kedro.sources import SourceError
 
 KEY = "VENDOR" + "KEY"
