@@ -69,7 +69,10 @@ def test_a_leak_stops_the_run_and_is_named(workspace, column):
     assert panel.read_bytes() == certified
     assert workspace.bytes_of("07_model_output/*.parquet") == predictions
 
-    failed = max((run for run in workspace.runs() if "mlflow.parentRunId" not in run.data.tags), key=lambda run: run.info.start_time)
+    failed = max(
+        (run for run in workspace.runs() if "mlflow.parentRunId" not in run.data.tags),
+        key=lambda run: run.info.start_time,
+    )
     assert failed.info.status == "FAILED"
     assert failed.data.tags["audit_verdict"] == "fail"
     assert column in failed.data.tags["error"]
