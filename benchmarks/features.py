@@ -258,7 +258,7 @@ def peer_python() -> Path:
         print(f"making an environment for {PEER[0]} in {folder} (minutes, once)", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-qq", *PEER], check=True)
         done.touch()
     return python
 

@@ -205,7 +205,7 @@ def _announce_compilation(observer: Observer) -> None:
 
     missing = [kernel for kernel in _kernels.KERNELS if not _kernels.compiled_before(kernel)]
     if missing:
-        task = f"compiling {len(missing)} kernels, once for this machine (about 15 s)"
+        task = f"compiling {len(missing)} kernels, once for this machine (about 10 s)"
         logging.getLogger(__name__).info(task)
         observer.start(task, 1)
         observer.finish(task)

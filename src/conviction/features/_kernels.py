@@ -304,10 +304,11 @@ KERNELS = (
 
 
 def compiled_before(kernel: Any) -> bool:
-    """Return whether the kernel stands compiled in memory or in the cache on disk."""
+    """Return whether the kernel stands compiled, as it is written now, in memory or in the cache on disk."""
     from pathlib import Path
 
     if kernel.signatures:
         return True
-    folder = Path(kernel.stats.cache_path)
-    return any(folder.glob(f"_kernels.{kernel.py_func.__name__}-*.nbi"))
+    written = Path(__file__).stat().st_mtime
+    cached = Path(kernel.stats.cache_path).glob(f"_kernels.{kernel.py_func.__name__}-*.nbi")
+    return any(index.stat().st_mtime >= written for index in cached)

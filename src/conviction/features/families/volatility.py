@@ -82,21 +82,33 @@ def _downside(window: int) -> Definition:
     )
 
 
-def _central(rows: Rows, window: int, power: int) -> Floats:
-    returns = rows.log_returns()
-    mean = rows.mean(returns, window)
-    total = np.zeros(rows.height)
-    for lag in range(min(window, rows.height)):
-        total[lag:] += (returns[: rows.height - lag] - mean[lag:]) ** power
-    return rows.warm(total / window, window)
+def _central(rows: Rows, window: int) -> tuple[Floats, Floats, Floats]:
+    """Return the second, third and fourth central moments of the log returns of the window."""
+
+    def make() -> tuple[Floats, Floats, Floats]:
+        returns = rows.log_returns()
+        mean = rows.mean(returns, window)
+        totals = np.zeros((3, rows.height))
+        for lag in range(min(window, rows.height)):
+            gap = returns[: rows.height - lag] - mean[lag:]
+            square = gap * gap
+            totals[0, lag:] += square
+            totals[1, lag:] += square * gap
+            totals[2, lag:] += square * square
+        second, third, fourth = (rows.warm(total / window, window) for total in totals)
+        return second, third, fourth
+
+    return rows.remember(("central_moments", window), make)
 
 
 def _shape(window: int) -> list[Definition]:
     def skew(rows: Rows) -> Floats:
-        return divide(_central(rows, window, 3), _central(rows, window, 2) ** 1.5)
+        second, third, _ = _central(rows, window)
+        return divide(third, second * np.sqrt(second))
 
     def kurtosis(rows: Rows) -> Floats:
-        return divide(_central(rows, window, 4), _central(rows, window, 2) ** 2) - 3.0
+        second, _, fourth = _central(rows, window)
+        return divide(fourth, second * second) - 3.0
 
     return [
         _make(f"skew_{window}", window, f"skewness of {window} log returns (population moments)", skew),
