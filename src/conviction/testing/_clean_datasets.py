@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Variant = Literal[
-    "plain", "alpha", "earlier_history", "small", "gaps", "opaque_names", "no_sources", "closes_only", "late_listings"
+    "plain",
+    "alpha",
+    "earlier_history",
+    "small",
+    "gaps",
+    "opaque_names",
+    "no_sources",
+    "closes_only",
+    "late_listings",
+    "other_definitions",
+    "rounded",
 ]
 VARIANTS: tuple[Variant, ...] = (
     "plain",
@@ -26,6 +36,8 @@ VARIANTS: tuple[Variant, ...] = (
     "no_sources",
     "closes_only",
     "late_listings",
+    "other_definitions",
+    "rounded",
 )
 HORIZONS = (1, 3, 5, 10)
 _WARM = 70  # rows of earlier history that the variant `earlier_history` computes with and then cuts off
@@ -74,7 +86,9 @@ def make_clean_dataset(
         ``alpha`` plants an honest predictor of AUC about 0.53; ``earlier_history`` computes with rows that are then
         cut off, so that there is no warm-up; ``small`` is 5 symbols and 250 sessions; ``gaps`` drops whole rows at
         random; ``opaque_names`` renames every feature; ``no_sources`` gives none; ``closes_only`` has no open, high,
-        low, volume; ``late_listings`` lets some symbols start later.
+        low, volume; ``late_listings`` lets some symbols start later; ``other_definitions`` adds honest columns that no
+        standard definition gives (fillers, sparse events, countdowns, slow fundamentals, expanding statistics, market
+        timing); ``rounded`` writes prices with two and everything else with five decimals.
     n_symbols, n_sessions : int
         Size of the dataset.
     vix : polars.DataFrame, optional
@@ -103,11 +117,17 @@ def make_clean_dataset(
     if variant == "late_listings":
         _start_late(wide, rng)
     columns = _features(wide, sources, rng)
+    if variant == "other_definitions":
+        columns |= _other_definitions(wide, rng)
     if variant == "alpha":
         columns["quality_score"] = _alpha(wide["close"], rng)
     features = list(columns)
     targets = _targets(wide["close"])
     frame = _long({**wide, **columns, **targets}, drop=extra)
+    if variant == "rounded":
+        priced = [name for name in ("open", "high", "low", "close") if name in frame.columns]
+        others = [n for n in (*features, *targets) if n != "direction"]
+        frame = frame.with_columns(pl.col(priced).round(2), pl.col(others).round(5))
     if variant == "gaps":
         keep = np.random.default_rng(seed + 1).random(frame.height) > 0.01
         frame = frame.filter(pl.Series(keep))
@@ -308,6 +328,51 @@ def _external(close: pd.DataFrame, sources: dict[str, pl.DataFrame]) -> dict[str
         "vix_change": _broadcast(vix.diff(), close),
         "macro_pmi": _broadcast(macro, close),
         "news_sentiment": news_mean(close, sources["news"], cutoff_minutes=16 * 60),
+    }
+
+
+def _other_definitions(wide: dict[str, pd.DataFrame], rng: Any) -> dict[str, pd.DataFrame]:
+    """Return honest columns that no standard definition gives: what a vendor or a colleague may well deliver."""
+    close = wide["close"]
+    frame, shape = type(close), close.shape
+    ret = close.pct_change(fill_method=None)
+
+    def table(values: Any) -> pd.DataFrame:
+        return frame(values, index=close.index, columns=close.columns)
+
+    reports = np.zeros(shape)
+    countdown = np.zeros(shape)
+    for column in range(shape[1]):
+        days = np.arange(int(rng.integers(5, 60)), shape[0] + 70, 63)
+        countdown[:, column] = days[np.searchsorted(days, np.arange(shape[0]))] - np.arange(shape[0])
+        inside = days[days < shape[0]]
+        reports[inside, column] = np.round(rng.normal(0, 0.05, len(inside)), 3)
+    quarterly = np.repeat(rng.normal(15, 5, (shape[0] // 63 + 2, shape[1])), 63, axis=0)[: shape[0]]
+    weekly = table(np.cumsum(rng.normal(0, 1, shape), axis=0)).iloc[::5].reindex(close.index).ffill()
+    market = ret.mean(axis=1)
+    timing = market.rolling(15).mean() - 0.3 * market + 0.004 * rng.standard_normal(shape[0])
+    expanding = ret.expanding(30).mean() / ret.expanding(30).std()
+    sparse = table(np.where(rng.random(shape) < 0.15, np.nan, rng.gamma(2.0, 1.0, shape)))
+    return {
+        "rsi_2_filled": (100 * (ret > 0).rolling(2).mean()).fillna(50.0),
+        "trend_filled": close.rolling(30, min_periods=1).mean() / close - 1,
+        "vol_ratio": (ret.rolling(5).std() / ret.rolling(40).std()).fillna(1.0),
+        "vol_annualised": ret.ewm(halflife=11).std() * np.sqrt(252),
+        "regime": (ret.rolling(20).std() > ret.rolling(100, min_periods=20).std()).astype(float),
+        "expanding_sharpe": expanding,
+        "expanding_zscore": (close - close.expanding(20).mean()) / close.expanding(20).std(),
+        "expanding_rank": ret.expanding(20).rank(pct=True),
+        "earnings_surprise": table(reports),
+        "days_to_earnings": table(countdown),
+        "pe_ratio": table(quarterly) * (1 + 0.0 * close),
+        "short_interest": weekly,
+        "sector_code": table(np.tile(rng.integers(1, 12, shape[1]).astype(float), (shape[0], 1))),
+        "market_cap_class": table(np.tile(rng.normal(10, 2, shape[1]), (shape[0], 1))),
+        "risk_appetite": _broadcast(timing, close),
+        "option_flow": sparse,
+        "sentiment_rank": table(rng.standard_normal(shape)).rolling(3).mean().rank(axis=1, pct=True),
+        "beta_fast": ret.ewm(halflife=20).cov(market).div(market.ewm(halflife=20).var(), axis=0),
+        "reversal": -(ret.rolling(3).sum()).sub(ret.rolling(3).sum().mean(axis=1), axis=0),
     }
 
 

@@ -93,6 +93,8 @@ def between_extremes(packed: Array, ctx: Context, name: str) -> Found:
 def middle_and_quartiles(packed: Array, ctx: Context, name: str) -> Found:
     """Median 0 and interquartile range 1, a symbol or pooled."""
     use = np.flatnonzero(_usable(packed))
+    if len(np.unique(packed[np.isfinite(packed)][:3000])) < 50:
+        return None
     q = np.nanquantile(packed[:, use], (0.25, 0.5, 0.75), axis=0)
     hit = (np.abs(q[1]) < 1e-5) & (np.abs(q[2] - q[0] - 1) < 1e-4)
     found = _verdict(hit, hit & (np.abs(q[1]) < 1e-9), ctx, "median 0 and interquartile range 1", {"symbols": int(hit.sum())})
@@ -166,7 +168,8 @@ def clipped(packed: Array, ctx: Context, name: str) -> Found:
     if len(np.unique(flat[:5000])) < 100:
         return None
     for values, where in ((flat, "over all rows"), *((c[np.isfinite(c)], "in each symbol") for c in packed.T[:3])):
-        if len(values) < 150:
+        inner = values[(values > values.min()) & (values < values.max())]
+        if len(values) < 150 or len(np.unique(inner)) < 0.9 * len(inner):
             continue
         bottom, top = int((values == values.min()).sum()), int((values == values.max()).sum())
         for share in _SHARES:

@@ -10,6 +10,7 @@ import numpy as np
 from conviction.audit.data._external import calendar_series, macro_series, news_series, vix_series
 from conviction.audit.data._indicators import Bars, Entry, close_entries
 from conviction.audit.data._indicators_bars import bar_entries, beta
+from conviction.audit.data._numbers import COARSE, FINE, decimals
 from conviction.audit.data._panel import Array, Panel, ahead, rank_sessions, session_mean
 from conviction.audit.data._sources import Sources
 
@@ -39,6 +40,8 @@ class Library:
         self.sources = sources
         close = panel.price("close")
         assert close is not None  # noqa: S101 (the caller checks)
+        places = decimals(close)
+        self.limit = COARSE if places is not None and places <= 3 else FINE
         rows = panel.present.sum(axis=0)
         self.sampled = np.sort(np.argsort(-rows, kind="stable")[:: max(1, len(rows) // N_SAMPLED)][:N_SAMPLED])
         self.market = self._market(close)

@@ -8,6 +8,7 @@ import numpy as np
 
 from conviction.audit.data._indicators import Entry
 from conviction.audit.data._library import Library
+from conviction.audit.data._numbers import FINE
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
@@ -197,7 +198,7 @@ class Matcher:
             scores.sort(key=lambda pair: (-round(pair[0], 12), abs(pair[1])))
             keep = {k for _, k in scores[:3]} | {0}
             for k in keep:
-                fit = fit_affine(column, _moved(sample, k))
+                fit = fit_affine(column, _moved(sample, k), limit=self.library.limit)
                 if fit is not None:
                     out.append((fit[2], fit[3], entry, k))
         return sorted(out, key=_goodness)
@@ -221,7 +222,7 @@ class Matcher:
     def verify(self, name: str, entry: Entry, k: int) -> Match | None:
         """Compare a column with a definition, k rows lagged (negative: in the future), on every symbol."""
         panel = self.library.panel
-        return verify_match(panel.pack(panel.column(name)), self.library.values(entry), entry, k)
+        return verify_match(panel.pack(panel.column(name)), self.library.values(entry), entry, k, limit=self.library.limit)
 
 
 def _goodness(item: tuple[float, float, Entry, int]) -> tuple[float, float, bool, int]:
@@ -256,7 +257,7 @@ def _moved(x: Array, k: int) -> Array:
     return lag(x, k) if k >= 0 else _later(x, -k)
 
 
-def fit_affine(column: Array, entry: Array, *, steps: int = 5) -> tuple[Array, Array, float, float, Array] | None:
+def fit_affine(column: Array, entry: Array, *, steps: int = 5, limit: float = FINE) -> tuple[Array, Array, float, float, Array] | None:
     """Fit ``column = level + scale * entry`` a symbol by least trimmed squares (half of the rows are kept).
 
     Returns
@@ -284,15 +285,15 @@ def fit_affine(column: Array, entry: Array, *, steps: int = 5) -> tuple[Array, A
         level, scale = _least_squares(x, y, weight)
         residual = np.where(good, y - level - scale * x, np.nan)
         if step < steps - 1:
-            limit = np.nanquantile(np.abs(residual), 0.5 if step else 0.75, axis=0)
-            if (limit <= 1e-9 * np.maximum(size, 1e-300)).all():
+            edge = np.nanquantile(np.abs(residual), 0.5 if step else 0.75, axis=0)
+            if (edge <= 1e-9 * np.maximum(size, 1e-300)).all():
                 break
-            weight = (np.abs(residual) <= limit).astype(float)
+            weight = (np.abs(residual) <= edge).astype(float)
     spread = np.where(size > 1e-12 * (1 + np.abs(cy)), size, np.nan)
     relative = np.abs(residual) / spread
     usable = n >= 20
     middle = np.nanmedian(relative[:, usable]) if np.isfinite(relative[:, usable]).any() else np.inf
-    tolerance = equality_tolerance(float(middle))
+    tolerance = equality_tolerance(float(middle), limit)
     equal = np.nansum((relative <= tolerance)[good]) / max(int(good.sum()), 1)
     level = np.where(usable, level + cy - scale * cx, np.nan)
     return level, np.where(usable, scale, np.nan), float(middle), float(equal), residual
@@ -307,12 +308,15 @@ def _least_squares(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
     return my - scale * mx, scale
 
 
-def equality_tolerance(middle: float) -> float:
-    """Return how far from equality a row may be, in standard deviations: rounding of column and prices, no more."""
-    return max(1e-5, 10 * middle) if middle < 4e-3 else 0.0
+def equality_tolerance(middle: float, limit: float = FINE) -> float:
+    """Return how far from equality a row may be, in standard deviations: rounding of column and prices, no more.
+
+    `limit` is the median deviation up to which a column counts as equal at all; prices with few decimals need `COARSE`.
+    """
+    return min(max(1e-5, 10 * middle), 0.1) if middle < limit else 0.0
 
 
-def verify_match(column: Array, values: Array, entry: Entry, k: int) -> Match | None:
+def verify_match(column: Array, values: Array, entry: Entry, k: int, *, limit: float = FINE) -> Match | None:
     """Compare a packed column with a packed definition on every symbol; see `Match`."""
     moved = _moved(values, k)
     good = np.isfinite(column) & np.isfinite(moved)
@@ -330,8 +334,12 @@ def verify_match(column: Array, values: Array, entry: Entry, k: int) -> Match | 
         with np.errstate(all="ignore"):
             spread = np.nanstd(centred, axis=0) if good.any() else np.ones(column.shape[1])
     relative = np.abs(residual) / np.where(spread > 0, spread, np.nan)
-    tolerance = equality_tolerance(middle)
-    wrong = good & ~(relative <= tolerance) & np.isfinite(relative)
+    tolerance = equality_tolerance(middle, limit)
+    # Rounding weighs more on cheap shares: each symbol is judged by its own deviation, never by less than everyone's.
+    with np.errstate(all="ignore"):
+        own = np.nanmedian(relative, axis=0)
+    own = np.clip(np.where(np.isfinite(own), 10 * own, 0.0), tolerance, max(tolerance, 0.1 if middle > 1e-7 else 0.0))
+    wrong = good & ~(relative <= own) & np.isfinite(relative)
     share = 1 - wrong.sum() / max(int(good.sum()), 1) if tolerance else 0.0
     return Match(
         entry=entry,

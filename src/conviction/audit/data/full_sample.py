@@ -245,7 +245,9 @@ def _is_fill(values: Array) -> str | None:
     if abs(rest.mean() - value) <= slack:
         return "mean"
     # Half above and half below by chance happens to zero, the natural middle of many columns.
-    return "median" if value != 0 and abs(np.median(rest) - value) <= slack else None
+    # The median of an odd number of values is one of them, so that the fill equals a value that was there.
+    middle = abs(np.median(rest) - value) <= slack or int((rest < value).sum()) == int((rest > value).sum())
+    return "median" if value != 0 and middle else None
 
 
 def _imputed(packed: Array) -> tuple[str, dict[str, float | int | str | None]] | None:

@@ -55,12 +55,12 @@ def _keep_the_nearest(ctx: Context, matcher: Matcher, name: str, refined: list[C
 def _best(matcher: Matcher, name: str, refined: list[Candidate]) -> Match | None:
     chosen: Match | None = None
     for deviation, share, entry, k in refined[:3]:
-        if not equality_tolerance(deviation) or share < 0.5:
+        if not equality_tolerance(deviation, matcher.library.limit) or share < 0.5:
             continue
         match = matcher.verify(name, entry, k)
         if match is None or match.share < 0.4:
             continue
-        if chosen is None or match.share > chosen.share + 0.005:
+        if chosen is None or (match.share > chosen.share + 0.005 and deviation < max(3 * chosen.deviation, 1e-6)):
             chosen = match
         if chosen.share > 0.999:
             break
@@ -145,11 +145,13 @@ def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: 
     half = match.entry.window // 2
     spread = np.nanstd(np.where(match.compared, column, np.nan), axis=0)
     tolerance = max(1e-4, 20 * match.deviation) * np.where(spread > 0, spread, np.nan)
+    own = np.abs(match.residual)
     best, hits = 0, np.zeros_like(wrong)
     for later in dict.fromkeys((1, 2, 3, 4, 5, 10, max(half, 1), max(match.entry.window - 1, 1))):
         fitted = match.level + match.scale * _values(ctx, match, later)
         with np.errstate(all="ignore"):
-            equal = wrong & (np.abs(column - fitted) <= tolerance)
+            off = np.abs(column - fitted)
+            equal = wrong & (off <= tolerance) & (off < 0.2 * own)
         if equal.sum() > hits.sum():
             best, hits = later, equal
     if hits.sum() < max(5, 0.4 * wrong.sum()):

@@ -46,7 +46,7 @@ def _direction_equal(values: Array, wanted: Array, slack: Array | float) -> Arra
     up = values == high
     with np.errstate(all="ignore"):
         # A move smaller than the prices' rounding may honestly fall on either side of zero.
-        return np.asarray((up == (wanted > 0)) | ((np.abs(wanted) <= slack + 1e-12) & (wanted != 0)))
+        return np.asarray((up == (wanted > 0)) | ((np.abs(wanted) <= slack) & (slack > 0)))
 
 
 def check_targets(ctx: Context) -> Iterator[Finding]:

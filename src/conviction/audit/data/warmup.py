@@ -69,7 +69,7 @@ def _filled_backwards(ctx: Context, name: str, packed: Array) -> tuple[int, int,
     values = first[at_start]
     typical = int(np.median(run))
     distinct = len(np.unique(values))
-    if typical < 3 or held > 0.25 + typical / len(packed):
+    if typical < 3 or typical > min(260, len(packed) // 2) or held > 0.25 + typical / len(packed):
         return None
     if len(values) >= 3 and distinct <= 1:
         return None  # one constant for all: a neutral filler, which tells nothing of the future
