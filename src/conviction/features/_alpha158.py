@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from conviction.features._feature import Formula
 from conviction.features._rows import Floats, Rows, divide
+from conviction.frames import SYMBOL
 
 Narrow = NDArray[np.float32]
 Columns = dict[tuple[str, int], Narrow]
@@ -367,3 +369,11 @@ GROUPS: tuple[Group, ...] = (
         _shares("volume", ("VSUMP", "VSUMN", "VSUMD")),
     ),
 )
+
+
+def run_every_kernel() -> None:
+    """Compute every group once on two rows, which compiles what is not compiled yet."""
+    frame = pl.DataFrame({SYMBOL: ["A", "A"], **{column: [1.0, 2.0] for column in (*BAR, "volume")}})
+    rows = Rows(frame)
+    for group in GROUPS:
+        group.compute(rows, (2,))

@@ -98,7 +98,7 @@ def build_features(
     keep = [*key, *inputs, *(["in_universe"] if "in_universe" in panel.columns else [])]
     observer = observer or SilentObserver()
     if any(FAMILIES[d.feature.family].compiled for d in chosen):
-        _announce_compilation(observer)
+        _compile_kernels(observer)
     fill(panel.select(keep), chosen, columns, features=features, n_jobs=n_jobs, observer=observer)
     names = list(columns)
     # Popped one by one: the matrix and the arrays are never both whole.
@@ -199,13 +199,15 @@ def _possible(
     return possible, omitted
 
 
-def _announce_compilation(observer: Observer) -> None:
-    """Say so before the first build on a machine waits for the compiler; later ones read its cache."""
-    from conviction.features import _kernels
+def _compile_kernels(observer: Observer) -> None:
+    """Compile, and say so, where no earlier build on this machine has; later ones read the cache in milliseconds."""
+    from conviction.features import _alpha158, _kernels
 
     missing = [kernel for kernel in _kernels.KERNELS if not _kernels.compiled_before(kernel)]
     if missing:
         task = f"compiling {len(missing)} kernels, once for this machine (about 10 s)"
         logging.getLogger(__name__).info(task)
         observer.start(task, 1)
+        _alpha158.run_every_kernel()
+        observer.advance(task)
         observer.finish(task)

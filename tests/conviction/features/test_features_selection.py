@@ -170,7 +170,9 @@ def test_the_first_compilation_is_announced_and_later_ones_are_not(full_panel, m
     assert ("features", "advance") in quiet.heard
     monkeypatch.setattr(_kernels, "compiled_before", lambda kernel: False)
     build_features(full_panel, features=parameters, observer=told)
-    assert any(task.startswith("compiling 13 kernels, once for this machine") for task, _ in told.heard)
+    task = next(task for task, _ in told.heard if task.startswith("compiling 13 kernels, once for this machine"))
+    assert (task, "advance") in told.heard
+    assert all(kernel.signatures for kernel in _kernels.KERNELS), "a kernel was left uncompiled"
     without = Listener()
     build_features(full_panel, features=FeatureParameters(sets=(), names=("ret_1d",)), observer=without)
     assert not [task for task, _ in without.heard if "compiling" in task]
