@@ -60,9 +60,8 @@ class Rows:
 
     def __getitem__(self, column: str) -> Floats:
         """Return a numeric column as float64, NaN for null."""
-        return self.remember(
-            ("column", column), lambda: np.ascontiguousarray(self._frame[column].cast(pl.Float64).to_numpy())
-        )
+        # A copy is writable whether or not there are nulls: kernels are compiled for one kind of array.
+        return self.remember(("column", column), lambda: np.array(self._frame[column].cast(pl.Float64)))
 
     def __contains__(self, column: str) -> bool:
         return column in self._frame.columns

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conviction.features import FEATURE_SETS, FeatureParameters, build_features
-from conviction.features._kernels import compiled_before, fold_largest, fold_moments, fold_products, fold_slopes, ladder
+from conviction.features._kernels import (
+    KERNELS,
+    compiled_before,
+    fold_largest,
+    fold_moments,
+    fold_products,
+    fold_slopes,
+    ladder,
+)
 
 from .conftest import make_panel
 
@@ -216,3 +224,13 @@ def test_merged_windows_equal_direct_ones(values, windows):
 
 def test_kernels_are_cached_once_they_ran(matrix):
     assert compiled_before(fold_moments)
+
+
+def test_kernels_are_compiled_for_one_kind_of_array(panel):
+    holed = panel.with_columns(
+        pl.when(pl.int_range(pl.len()) % 50 == 7).then(None).otherwise(pl.col(c)).cast(pl.Float32).alias(c)
+        for c in ("open", "high", "low", "close", "volume", "vwap")
+    )
+    for frame in (panel, holed):
+        build_features(frame, features=FeatureParameters(sets=("alpha158",)))
+    assert {kernel.py_func.__name__: len(kernel.signatures) for kernel in KERNELS if len(kernel.signatures) != 1} == {}
