@@ -14,6 +14,7 @@ from kedro.io import DatasetError
 from conviction.errors import ConvictionError
 from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
+from conviction_kedro.processed import export, repair
 from conviction_kedro.standalone import audit
 
 if TYPE_CHECKING:
@@ -56,3 +57,5 @@ cli.add_command(click.Command("run", params=kedro_run.params, callback=_run, hel
 cli.add_command(audit)
 cli.add_command(fetch)
 cli.add_command(pin)
+cli.add_command(export)
+cli.add_command(repair)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from kedro.framework.cli.utils import _split_params
 
 from conviction.errors import ConvictionError, ParameterError
 from conviction.observer import Observer
+from conviction_kedro.console import readable_errors
 from conviction_kedro.datasets import Fetchable
 
 logger = logging.getLogger(__name__)
@@ -96,13 +96,9 @@ def fetch(names: tuple[str, ...], env: str | None, params: dict[str, Any]) -> No
     """
     from kedro.framework.session import KedroSession
 
-    try:
-        with KedroSession.create(env=env, runtime_params=params) as session:
-            workspace: Any = session  # the abstract session of Kedro 1.7 does not declare load_context
-            lines = fetch_all(workspace.load_context().catalog, names)
-    except ConvictionError as error:
-        click.secho(f"\n{type(error).__name__}: {error}", err=True, fg="red")
-        sys.exit(1)
+    with readable_errors(), KedroSession.create(env=env, runtime_params=params) as session:
+        workspace: Any = session  # the abstract session of Kedro 1.7 does not declare load_context
+        lines = fetch_all(workspace.load_context().catalog, names)
     if not lines:
         click.echo(f"The catalog of {env or 'base'} names no vendor; see docs/how-to/polygon.md.")
     for name, line in lines.items():

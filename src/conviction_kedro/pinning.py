@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
+from conviction_kedro.console import readable_errors
 from conviction_kedro.sources import DatasetPin, PinError, ResolvedPin, Storage, check_pin, pin_file_of, resolve_pin
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def pin(env: str | None, *, write: bool) -> None:
 
     from conviction_kedro.sources import make_pin, write_pin_file
 
-    with KedroSession.create(env=env) as session:
+    with readable_errors(), KedroSession.create(env=env) as session:
         workspace: Any = session  # the abstract session of Kedro 1.7 does not declare load_context
         context = workspace.load_context()
         entry = context.catalog[PINNED]
