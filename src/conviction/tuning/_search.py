@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conviction.tuning._objective import make_stages
-from conviction.tuning._study import quiet_optuna, run_study
+from conviction.tuning._study import opened, quiet_optuna, run_study
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
@@ -49,9 +49,9 @@ def run_search(search: Search) -> tuple[bool, list[dict[str, Any]]]:
     stages = make_stages(
         search.rows, search.plan, search.fold, model=search.model, inner_folds=search.tuning.inner_folds
     )
-    with quiet_optuna():
+    with quiet_optuna(), opened(search.storage) as storage:
         found = run_study(
-            name=search.study, storage=search.storage, stages=stages, model=search.model, base=search.base,
+            name=search.study, storage=storage, stages=stages, model=search.model, base=search.base,
             space=search.space, tuning=search.tuning, seed=search.seed, n_threads=search.n_threads, told=told,
         )  # fmt: skip
     return listener is not None, [{**trial, **own} for trial in found]

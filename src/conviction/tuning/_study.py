@@ -34,6 +34,22 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+@contextmanager
+def opened(storage: Any) -> Iterator[Any]:
+    """Open a storage that is given by its address and close it again; one that is given as an object stays open."""
+    if not isinstance(storage, str):
+        yield storage
+        return
+    import optuna
+
+    own = optuna.storages.RDBStorage(storage)
+    try:
+        yield own
+    finally:
+        own.remove_session()
+        own.engine.dispose()
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
