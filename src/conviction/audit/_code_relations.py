@@ -386,8 +386,8 @@ class Relations:
         if thorough:
             self.extend()
             memories = self.lookback()
-            self.comb(memories)
             crossing, deaf = self.change_some()
+            self.comb(memories)
             for run in range(3):
                 self.staggered(run, set(self.base) - crossing)
             notes |= {"crossing": crossing, "deaf": deaf, "reindexed": self.reindex(), "lookback": memories}

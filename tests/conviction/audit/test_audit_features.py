@@ -139,6 +139,24 @@ def test_a_leak_of_one_symbol_in_one_week_is_found(bars):
     assert audit_features(lambda frame: function(frame, 2 - 4), bars).findings == ()
 
 
+def test_a_leak_that_only_a_longer_history_shows_is_found(bars):
+    def function(frame):
+        ahead = -1 if frame.height > bars.height else 1
+        return frame.select("symbol", "date", x=pl.col("close").shift(ahead).over("symbol"))
+
+    (finding,) = audit_features(function, bars).errors
+    assert finding.check == "calendar_extension"
+
+
+def test_a_rare_leak_in_a_column_without_end_of_memory_is_found(bars):
+    def function(frame):
+        mean = pl.col("close").ewm_mean(alpha=0.002).over("symbol")
+        jump = (pl.col("close").shift(-1) / pl.col("close") > 1.2).over("symbol") & (pl.col("date").dt.day() == 9)
+        return frame.select("symbol", "date", x=mean + jump.cast(pl.Float64))
+
+    assert audit_features(function, bars).guilty_columns == ("x",)
+
+
 def test_windows_over_symbol_borders_are_called_that(pandas_bars):
     def function(frame):
         return frame[["symbol", "date"]].assign(x=frame["close"].rolling(10).mean())
