@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from conviction.audit.data._sources import Sources
 from conviction.audit.data._table import ROW, Table, clean_rows, panel_of, read_table
 from conviction.errors import AuditError
 from conviction.frames import fingerprint
+from conviction.market import calendar_frame
 from conviction.observer import Observer, SilentObserver
 
 _RANK = {"error": 0, "warning": 1, "info": 2}
@@ -140,14 +140,8 @@ def _calendar_sessions(table: Table, calendar: str) -> set[Any] | None:
     if table.intraday or not calendar:
         return None
     first, last = table.raw["session"].min(), table.raw["session"].max()
-    return {day for day in _all_sessions(calendar) if first <= day <= last}
-
-
-@lru_cache(maxsize=4)
-def _all_sessions(calendar: str) -> tuple[Any, ...]:
-    import exchange_calendars
-
-    return tuple(exchange_calendars.get_calendar(calendar, start="1990-01-01").sessions.date)
+    sessions = calendar_frame(calendar)["session"]
+    return set(sessions.filter(sessions.is_between(first, last)))
 
 
 def _reference(frame: Any) -> Panel | None:

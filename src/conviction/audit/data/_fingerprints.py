@@ -84,9 +84,13 @@ def between_extremes(packed: Array, ctx: Context, name: str) -> Found:
             return found
         flat = values[np.isfinite(values)]
         ends = abs(flat.min() - bottom) < 1e-9 and abs(flat.max() - top) < 1e-9 * max(top, 1)
-        if ends and (flat == flat.min()).sum() == 1 and (flat == flat.max()).sum() == 1:
+        ordered = np.sort(flat)
+        # A bounded indicator crowds at its bounds; a scaled column ends with a gap before its one extreme.
+        match = ctx.matches.get(name)
+        moved = match is not None and match.share > 0.9 and abs(float(np.nanmedian(match.level))) > 1e-9
+        gap = moved or max(ordered[-1] - ordered[-2], ordered[1] - ordered[0]) > 20 * (top - bottom) / len(flat)
+        if ends and gap and (flat == flat.min()).sum() == 1 and (flat == flat.max()).sum() == 1:
             return f"its range over all rows is exactly {bottom:g} to {top:g}, each end attained once", {}, ()
-    del name
     return None
 
 

@@ -87,6 +87,9 @@ class Bars:
 RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 20, 21, 30, 40, 42, 60, 63, 90, 100, 120, 126, 180, 200, 250, 252)
 WINDOWS = (2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 20, 21, 26, 30, 40, 42, 50, 60, 63, 90, 100, 120, 126, 150, 200, 250, 252)
 SPREADS = (3, 5, 7, 10, 14, 15, 20, 21, 30, 40, 42, 60, 63, 90, 100, 120, 126, 200, 250, 252)
+# Odd windows are rare as indicators and common as centred smoothers: the plainest series are made for every one.
+_PLAIN = tuple(w for w in range(2, 32) if w not in WINDOWS)
+_PLAIN_SPREADS = tuple(w for w in range(3, 32) if w not in SPREADS)
 _BANDS = (10, 14, 15, 20, 21, 30, 50)
 SPANS = (3, 5, 8, 9, 10, 12, 13, 14, 15, 20, 21, 26, 30, 34, 50, 60, 100, 200)
 
@@ -107,8 +110,15 @@ def _close_only() -> Iterator[Entry]:
         yield Entry(f"close_over_sma_{w}", w - 1, w, lambda b, w=w: b.close / b.sma(w))
         yield Entry(f"sma_{w}_over_close", w - 1, w, lambda b, w=w: b.sma(w) / b.close)
         yield Entry(f"close_minus_sma_{w}", w - 1, w, lambda b, w=w: b.close - b.sma(w))
+    for w in _PLAIN:
+        yield Entry(f"sma_{w}", w - 1, w, lambda b, w=w: b.sma(w))
+        yield Entry(f"close_over_sma_{w}", w - 1, w, lambda b, w=w: b.close / b.sma(w))
     for w in SPREADS:
         yield from _spread_entries(w)
+    for w in _PLAIN_SPREADS:
+        yield Entry(f"vol_{w}", w, w, lambda b, w=w: rolling_std(b.ret, w))
+        yield Entry(f"log_vol_{w}", w, w, lambda b, w=w: rolling_std(b.log_ret, w))
+        yield Entry(f"mean_ret_{w}", w, w, lambda b, w=w: rolling_mean(b.ret, w))
     for span in SPANS:
         yield Entry(f"ema_{span}", None, span, lambda b, s=span: b.ema(s))
         yield Entry(f"ema_adjusted_{span}", None, span, lambda b, s=span: ewm(b.close, 2 / (s + 1), adjust=True))
