@@ -2,6 +2,7 @@
 
 from conviction.testing import _leak_kinds_copies, _leak_kinds_future, _leak_kinds_labels  # noqa: F401 (they register)
 from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
+from conviction.testing._feature_conformance import FEATURE_CHECKS, check_features
 from conviction.testing._leaky_datasets import LEAK_KINDS, LeakKind, Patient, PlantedCase, can_plant, leak, plant_leak
 from conviction.testing._leaky_functions import FUNCTION_ZOO, FunctionCase, honest_functions, leaky_functions, specimen
 from conviction.testing._model_conformance import MODEL_CHECKS, check_model
@@ -10,6 +11,7 @@ from conviction.testing._splitter_conformance import SPLITTER_CHECKS, Conformanc
 from conviction.testing._synthetic_market import SyntheticMarket, is_synthetic, synthetic_market
 
 __all__ = [
+    "FEATURE_CHECKS",
     "FUNCTION_ZOO",
     "LEAK_KINDS",
     "MODEL_CHECKS",
@@ -24,6 +26,7 @@ __all__ = [
     "PlantedPanel",
     "SyntheticMarket",
     "can_plant",
+    "check_features",
     "check_model",
     "check_splitter",
     "honest_functions",
