@@ -9,6 +9,7 @@ import click
 from conviction.labels import TargetRepair, make_labels, repair_direction, to_processed
 from conviction_kedro.console import readable_errors
 from conviction_kedro.datasets import ProcessedFormatDataset
+from conviction_kedro.parameters import validate_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +90,8 @@ def export(target: str, env: str | None) -> None:
     with readable_errors(), KedroSession.create(env=env) as session:
         workspace: Any = session  # the abstract session of Kedro 1.7 does not declare load_context
         context = workspace.load_context()
-        data = context.params["data"]
-        frame = export_processed(context.catalog, calendar=data["calendar"], decision=data["decision"])
+        data = validate_parameters(context.params).data
+        frame = export_processed(context.catalog, calendar=data.calendar, decision=data.decision)
         ProcessedFormatDataset(filepath=target).save(frame)
         click.echo(
             f"{frame['symbol'].n_unique()} symbols, {frame.height} rows, {frame.width} columns written to {target}"

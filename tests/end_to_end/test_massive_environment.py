@@ -161,6 +161,11 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
     audited = workspace.kedro("run", "--env=massive", "--pipeline=leakage_audit", **offline)
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
+    written = workspace.kedro("export", "processed", "--env=massive", **offline)
+    assert written.returncode == 0, written.stderr
+    assert f"6 symbols, {prices.height} rows" in written.stdout
+    assert sorted(p.name for p in (workspace.root / "processed").iterdir()) == [f"{s}_features.csv" for s in SIX]
+
     (place / "flat_files/us_stocks_sip/day_aggs_v1/2022/03/2022-03-01.csv.gz").unlink()
     refused = workspace.kedro(
         "run", "--env=massive", "--pipeline=data_engineering", **offline, CONVICTION_DATASET_PIN=str(relative)
