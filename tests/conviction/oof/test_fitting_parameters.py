@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.metrics import log_loss
 
-from conviction.errors import ModelError
+from conviction.errors import ModelError, SeenRowError
 from conviction.folds import FoldParameters, make_fold_plan
 from conviction.models import fit_blocks
 from conviction.oof import FittingParameters, LabelledRows, out_of_fold, out_of_fold_by_symbol, sample_weights
@@ -197,3 +198,15 @@ def test_a_model_without_rounds_cannot_be_refitted(panel, plan):
     fitting = FittingParameters(refit=True)
     with pytest.raises(ModelError, match="gru cannot be refitted for a number of rounds"):
         out_of_fold(panel, plan, target="relative", model="gru", seed=0, params={"max_epochs": 1}, fitting=fitting)
+
+
+def test_a_seen_row_is_never_a_mere_skip(panel, plan, monkeypatch):
+    """Whatever is left out with a reason, a model that has seen what it is to score stops everything."""
+    from conviction.oof import _task
+
+    def knows_all(*args, **kwargs):
+        return replace(fit_blocks(*args, **kwargs), seen=frozenset(panel.frame["session"]))
+
+    monkeypatch.setattr(_task, "fit_blocks", knows_all)
+    with pytest.raises(SeenRowError):
+        out_of_fold_by_symbol(panel, plan, target="direction", model="base_rate", seed=0)
