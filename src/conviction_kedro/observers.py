@@ -76,6 +76,7 @@ class BarObserver:
         """Remove the bar; give the screen back after the last one."""
         identifier = self._tasks.pop(task, None)
         if identifier is not None:
+            self._progress.refresh()
             self._progress.remove_task(identifier)
         if not self._tasks:
             self._progress.stop()

@@ -110,5 +110,5 @@ def test_the_certificate_itself_is_void_after_a_failed_audit(workspace):
     plain["findings"] = [guilty]
     plain["verdict"] = "fail"
     report.save(type(report.load()).from_dict(plain))
-    with pytest.raises(Exception, match="certificate of the audited panel is void.*newest audit report fails"):
+    with pytest.raises(Exception, match=r"certificate of the audited panel is void.*newest audit report fails"):
         gate.load()
