@@ -14,6 +14,7 @@ from conviction.evaluation import (
     EvaluationParameters,
     daily_auc,
     daily_series,
+    deflate_by_ledger,
     deflated_auc,
     effective_trials,
     expected_best,
@@ -79,6 +80,28 @@ def test_deflated_auc_without_a_standard_error_is_refused():
         deflated_auc(0.53, se=0.0, n_trials=50, trial_sd=0.01)
     with pytest.raises(EvaluationError, match="expected best"):
         deflated_auc(0.53, se=0.01, n_trials=0, trial_sd=0.01)
+
+
+def test_the_ledger_counts_each_distinct_finished_trial_of_the_target_once():
+    ledger = pl.DataFrame(
+        {
+            "target": ["direction"] * 6 + ["relative"] * 3,
+            "state": ["complete"] * 4 + ["pruned", "failed"] + ["complete"] * 3,
+            "predictions_sha": ["a", "b", "b", "c", "d", None, "e", "f", "g"],
+        }
+    )
+    metrics = {"auc_daily": 0.53, "auc_daily_se": 0.01, "auc_pooled": 0.52, "auc_pooled_se": 0.02}
+    assert deflate_by_ledger(metrics, ledger, target="direction") == deflated_auc(
+        0.53, se=0.01, n_trials=3, trial_sd=0.01
+    )
+    pooled = deflate_by_ledger(metrics, ledger, target="relative", metric="auc_pooled", correlation=0.5)
+    assert pooled == deflated_auc(0.52, se=0.02, n_trials=0.5 + 0.5 * 3, trial_sd=0.02)
+    nobody = deflate_by_ledger(metrics, ledger.head(0), target="direction")
+    assert nobody == deflated_auc(0.53, se=0.01, n_trials=1, trial_sd=0.01)
+    with pytest.raises(EvaluationError, match="deflated by the ledger"):
+        deflate_by_ledger({"auc_daily": 0.53}, ledger, target="direction")
+    with pytest.raises(EvaluationError, match="correlation 2"):
+        deflate_by_ledger(metrics, ledger, target="direction", correlation=2)
 
 
 def test_overfitting_probability_equals_a_slow_loop():
