@@ -268,8 +268,21 @@ class Relations:
         deaf = {name for name in stable if not self.wrong(name, self.base, other, odd).any()}
         return crossing, deaf
 
+    def drop_some(self) -> set[str]:
+        """Drop every second symbol; return the columns of the others that changed: they read across symbols."""
+        if len(self.grid.symbols) < 2:
+            return set()
+        kept = self.grid.symbol_code % 2 == 1
+        other = self.columns("dropped symbols", self.bars.variant(keep=kept), kept)
+        if other is None:
+            return set()
+        stable = [name for name in self.base if name not in self.unstable and name in self._given]
+        return {name for name in stable if self.wrong(name, self.base, other, kept).any()}
+
     def staggered(self, run: int, columns: set[str]) -> None:
         """Give each symbol another future from a session of its own; confirm what shows by a proving relation."""
+        if not columns - set(self.guilty) - set(self.unstable):
+            return
         rng = np.random.default_rng([self.seed, 77, run])
         n = len(self.grid.sessions)
         own_cut = rng.integers(max(1, n // 30), n - 1, size=len(self.grid.symbols))
@@ -387,6 +400,7 @@ class Relations:
             self.extend()
             memories = self.lookback()
             crossing, deaf = self.change_some()
+            crossing |= self.drop_some()
             self.comb(memories)
             for run in range(3):
                 self.staggered(run, set(self.base) - crossing)

@@ -157,6 +157,21 @@ def test_a_rare_leak_in_a_column_without_end_of_memory_is_found(bars):
     assert audit_features(function, bars).guilty_columns == ("x",)
 
 
+def test_a_leak_that_waits_for_a_crash_of_the_whole_market_is_found(bars):
+    def function(frame):
+        moves = frame.with_columns(
+            mean=pl.col("close").ewm_mean(alpha=0.002).over("symbol"),
+            ahead=(pl.col("close").shift(-1) / pl.col("close") - 1).over("symbol"),
+        )
+        crash = pl.col("ahead").mean().over("date") < -0.2
+        return moves.select(
+            "symbol", "date", x=pl.col("mean").rank().over("date") + pl.col("mean") - crash.fill_null(value=False)
+        )
+
+    (finding,) = audit_features(function, bars).errors
+    assert (finding.check, finding.evidence["reads_sessions_ahead"]) == ("future_perturbation", 1)
+
+
 def test_windows_over_symbol_borders_are_called_that(pandas_bars):
     def function(frame):
         return frame[["symbol", "date"]].assign(x=frame["close"].rolling(10).mean())
@@ -330,6 +345,14 @@ def test_cross_sections_are_a_note(bars):
 
     (finding,) = audit_features(function, bars).findings
     assert (finding.check, finding.severity, finding.columns) == ("cross_section", "info", ("x",))
+
+
+def test_counting_the_symbols_of_a_session_is_reading_across_symbols(bars):
+    def function(frame):
+        return frame.select("symbol", "date", x=pl.len().over("date"))
+
+    (finding,) = audit_features(function, bars).findings
+    assert (finding.check, finding.severity) == ("cross_section", "info")
 
 
 def test_hanging_on_the_index_is_a_warning(pandas_bars):
