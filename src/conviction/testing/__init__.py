@@ -1,6 +1,13 @@
 """Room `testing`: honest datasets, the zoo of planted leaks and synthetic markets, shipped for tests of one's own."""
 
-from conviction.testing import _leak_kinds_copies, _leak_kinds_future, _leak_kinds_labels  # noqa: F401 (they register)
+from conviction.testing import (  # noqa: F401 (they register)
+    _functions_pandas,
+    _functions_polars,
+    _functions_rare,
+    _leak_kinds_copies,
+    _leak_kinds_future,
+    _leak_kinds_labels,
+)
 from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
 from conviction.testing._feature_conformance import FEATURE_CHECKS, check_features
 from conviction.testing._leaky_datasets import LEAK_KINDS, LeakKind, Patient, PlantedCase, can_plant, leak, plant_leak

@@ -44,6 +44,7 @@ def specimen(name: str, library: Library, *, leaky: bool) -> Callable[[FeatureFu
 
     Examples
     --------
+    >>> from conviction.testing import FUNCTION_ZOO
     >>> len({(case.name, case.leaky, case.library) for case in FUNCTION_ZOO}) == len(FUNCTION_ZOO)
     True
     """
@@ -60,10 +61,11 @@ def leaky_functions() -> tuple[FunctionCase, ...]:
 
     Examples
     --------
+    >>> from conviction.testing import leaky_functions
     >>> len(leaky_functions()) >= 30 and all(case.leaky for case in leaky_functions())
     True
     """
-    return tuple(case for case in _zoo() if case.leaky)
+    return tuple(case for case in FUNCTION_ZOO if case.leaky)
 
 
 def honest_functions() -> tuple[FunctionCase, ...]:
@@ -71,13 +73,8 @@ def honest_functions() -> tuple[FunctionCase, ...]:
 
     Examples
     --------
+    >>> from conviction.testing import honest_functions
     >>> len(honest_functions()) >= 30 and not any(case.leaky for case in honest_functions())
     True
     """
-    return tuple(case for case in _zoo() if not case.leaky)
-
-
-def _zoo() -> list[FunctionCase]:
-    from conviction.testing import _functions_pandas, _functions_polars, _functions_rare  # noqa: F401 (they register)
-
-    return FUNCTION_ZOO
+    return tuple(case for case in FUNCTION_ZOO if not case.leaky)
