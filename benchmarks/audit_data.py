@@ -114,8 +114,8 @@ def detection(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int], peers: Pa
     print(f"\ndetection, guilty named with at most two innocent columns (seeds {seeds})")
     print(f"{'family':16s} {'conviction':>12s} {'naive AUC':>12s}" + "".join(f" {p:>12s}" for p in others))
     for family in [*sorted(ours), "all"]:
-        pick = lambda d, f=family: [x for v in d.values() for x in v] if f == "all" else d[f]
-        cells = [pick(ours), pick(simple), *(pick(o) for o in others.values())]
+        tables = [ours, simple, *others.values()]
+        cells = [[x for v in t.values() for x in v] if family == "all" else t[family] for t in tables]
         print(f"{family:16s}" + "".join(f" {sum(c):>6d}/{len(c):<5d}" for c in cells))
     print("missed:", *(missed or ["none"]), sep="\n  ")
 

@@ -225,7 +225,7 @@ def news_mean(close: pd.DataFrame, news: pl.DataFrame, *, cutoff_minutes: int | 
     at = sessions.searchsorted(day.to_numpy(), side="left")
     items["row"] = at
     items = items[at < len(sessions)]
-    table = items.groupby(["row", "symbol"])["score"].mean().unstack()
+    table = items.pivot_table(index="row", columns="symbol", values="score", aggfunc="mean")
     table = table.reindex(index=range(len(sessions)), columns=close.columns).fillna(0.0)
     table.index = close.index
     return table
@@ -235,7 +235,7 @@ def _alpha(close: pd.DataFrame, rng: Any) -> pd.DataFrame:
     # A slow signal with a little truth about the next return: cross-sectional AUC about 0.53, as honest alpha may have.
     ahead = close.pct_change(fill_method=None).shift(-1)
     relative = ahead.sub(ahead.mean(axis=1), axis=0)
-    scaled = relative / relative.stack().std()
+    scaled = relative / float(np.nanstd(relative.to_numpy()))
     noise = type(close)(rng.standard_normal(close.shape), index=close.index, columns=close.columns)
     return (0.075 * scaled.fillna(0.0).clip(-4, 4) + noise).where(close.notna())
 

@@ -13,13 +13,13 @@ _SHIFTED = ("rsi_14", "macd", "sma_10", "vol_20", "bb_pct", "zscore_20", "ret_5d
 
 
 def _wide(p: Patient, column: str) -> pd.DataFrame:
-    return p.frame.pivot(index="date", columns="symbol", values=column)
+    return p.frame.pivot_table(index="date", columns="symbol", values=column)
 
 
 def _long(p: Patient, table: pd.DataFrame) -> np.ndarray:
-    stacked = table.T.stack(future_stack=True)
-    keys = pd.MultiIndex.from_frame(p.frame[["symbol", "date"]])
-    return stacked.reindex(keys).to_numpy(dtype=float)
+    row = table.index.get_indexer(pd.Index(p.frame["date"]))
+    column = table.columns.get_indexer(pd.Index(p.frame["symbol"]))
+    return table.to_numpy(dtype=float)[row, column]
 
 
 @leak("future values", needs=_SHIFTED)

@@ -167,7 +167,8 @@ def plant_leak(dataset: Dataset, kind: str, *, seed: int, strength: float | None
         If the kind is unknown or needs a column or source that the dataset lacks.
     """
     if kind not in LEAK_KINDS:
-        raise AuditError.from_unknown_name("kind of leak", kind, LEAK_KINDS)
+        what = "kind of leak"
+        raise AuditError.from_unknown_name(what, kind, LEAK_KINDS)
     known = LEAK_KINDS[kind]
     if not can_plant(dataset, kind):
         raise AuditError(

@@ -40,7 +40,7 @@ def talib_cases(bars: Bars) -> dict[str, np.ndarray]:
 
     c, h, low, v = (np.ascontiguousarray(x[:, 0]) for x in (bars.close, bars.high, bars.low, bars.volume))
     upper, _, lower = talib.BBANDS(c, 20, 2, 2)
-    macd, signal, hist = talib.MACD(c, 12, 26, 9)
+    macd, _, _ = talib.MACD(c, 12, 26, 9)
     return {
         "sma_20": talib.SMA(c, 20),
         "rsi_14_wilder_seeded": talib.RSI(c, 14),
@@ -87,7 +87,9 @@ def test_exponential_mean_equals_pandas(bars, adjust):
 @pytest.mark.parametrize("window", [2, 5, 20, 63])
 def test_rolling_spread_and_extremes_equal_pandas(bars, window):
     frame = pd.DataFrame(bars.close)
-    np.testing.assert_allclose(rolling_std(bars.close, window), frame.rolling(window).std().to_numpy(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        rolling_std(bars.close, window), frame.rolling(window).std().to_numpy(), rtol=1e-6, atol=1e-6
+    )
     np.testing.assert_array_equal(
         rolling_extreme(bars.close, window, highest=True), frame.rolling(window).max().to_numpy()
     )

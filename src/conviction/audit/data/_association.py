@@ -91,10 +91,8 @@ def make_drivers(ctx: Context) -> list[Driver]:
     out.append(_driver("next return", 1, now))
     horizons = sorted({h for h in ctx.table.targets.values() if 1 < h <= 30})
     close = ctx.panel.price("close")
-    for horizon in horizons:
-        if close is not None:
-            out.append(_driver(f"return over {horizon} sessions", horizon, ahead(close, horizon) / close - 1))
     if close is not None:
+        out += [_driver(f"return over {h} sessions", h, ahead(close, h) / close - 1) for h in horizons]
         out.append(_driver("return of the session after next", 1, ahead(now, 1)))
     out.append(_driver("size of the next move", 1, _size(ctx)))
     opening, high, low, volume = (ctx.panel.price(n) for n in ("open", "high", "low", "volume"))

@@ -94,9 +94,7 @@ def macro_series(panel: Panel, sources: Sources) -> Series:
             honest[f"{name}_diff_{k}"] = series - ahead(series, -k)
         for w in (60, 63, 126, 252):
             honest[f"{name}_zscore_{w}"] = (series - rolling_mean(series, w)) / rolling_std(series, w)
-    honest |= {
-        f"macro_change_{n}": series for n, series in _release_changes(released, values, closes).items()
-    }
+    honest |= {f"macro_change_{n}": series for n, series in _release_changes(released, values, closes).items()}
     out: Series = {f"source:{n}": (v, "") for n, v in honest.items()}
     months = np.array(table["reference_month"].to_list(), dtype="datetime64[M]")
     order = np.argsort(months, kind="stable")
@@ -123,9 +121,7 @@ def macro_series(panel: Panel, sources: Sources) -> Series:
 
 
 def _release_changes(released: Array, values: Array, closes: Array) -> dict[str, Array]:
-    return {
-        str(k): _as_of(released[k:], values[k:] - values[:-k], closes) for k in (1, 3, 12) if len(values) > k
-    }
+    return {str(k): _as_of(released[k:], values[k:] - values[:-k], closes) for k in (1, 3, 12) if len(values) > k}
 
 
 def _equal(months: Array, values: Array, wanted: Array) -> Array:

@@ -20,7 +20,9 @@ def _usable(packed: Array) -> Array:
     return np.asarray(np.isfinite(packed).sum(axis=0) >= 30)
 
 
-def _verdict(hit: Array, strict: Array, ctx: Context, what: str, evidence: dict[str, float | int | str | None]) -> Found:
+def _verdict(
+    hit: Array, strict: Array, ctx: Context, what: str, evidence: dict[str, float | int | str | None]
+) -> Found:
     """Accept a fingerprint that most symbols show, or that single symbols show to the last digit."""
     if hit.sum() >= max(2, 0.75 * len(hit)):
         return f"{what} in {int(hit.sum())} of {len(hit)} symbols", evidence, ()
@@ -101,7 +103,9 @@ def middle_and_quartiles(packed: Array, ctx: Context, name: str) -> Found:
         return None
     q = np.nanquantile(packed[:, use], (0.25, 0.5, 0.75), axis=0)
     hit = (np.abs(q[1]) < 1e-5) & (np.abs(q[2] - q[0] - 1) < 1e-4)
-    found = _verdict(hit, hit & (np.abs(q[1]) < 1e-9), ctx, "median 0 and interquartile range 1", {"symbols": int(hit.sum())})
+    found = _verdict(
+        hit, hit & (np.abs(q[1]) < 1e-9), ctx, "median 0 and interquartile range 1", {"symbols": int(hit.sum())}
+    )
     if found is not None or per_session(ctx, name):
         return found
     a, b, c = np.quantile(packed[np.isfinite(packed)], (0.25, 0.5, 0.75))
@@ -111,7 +115,7 @@ def middle_and_quartiles(packed: Array, ctx: Context, name: str) -> Found:
 
 
 def ranks(packed: Array, ctx: Context, name: str) -> Found:
-    """The same set of values in every symbol, or evenly spaced values: ranks or quantiles over the history."""
+    """Recognise ranks over the history: the same set of values in every symbol, or evenly spaced values."""
     n = np.isfinite(packed).sum(axis=0)
     full = np.flatnonzero(n == np.median(n[n >= 30])) if (n >= 30).any() else np.array([], dtype=int)
     if not len(full):

@@ -14,7 +14,7 @@ import numpy as np
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import ewm, lag, rolling_cov, rolling_extreme, rolling_mean, rolling_std
 
-Compute = Callable[["Bars"], Array]
+Compute = Callable[..., Array]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Bars:
         return self.once(f"sma{w}", lambda: rolling_mean(self.close, w))
 
     def deviation(self, w: int) -> Array:
-        """Standard deviation of the last w closes."""
+        """Return the standard deviation of the last w closes."""
         return self.once(f"sd{w}", lambda: rolling_std(self.close, w))
 
     def true_range(self) -> Array:
@@ -85,7 +85,37 @@ class Bars:
 
 
 RETURNS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 20, 21, 30, 40, 42, 60, 63, 90, 100, 120, 126, 180, 200, 250, 252)
-WINDOWS = (2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 20, 21, 26, 30, 40, 42, 50, 60, 63, 90, 100, 120, 126, 150, 200, 250, 252)
+WINDOWS = (
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    10,
+    12,
+    13,
+    14,
+    15,
+    20,
+    21,
+    26,
+    30,
+    40,
+    42,
+    50,
+    60,
+    63,
+    90,
+    100,
+    120,
+    126,
+    150,
+    200,
+    250,
+    252,
+)
 SPREADS = (3, 5, 7, 10, 14, 15, 20, 21, 30, 40, 42, 60, 63, 90, 100, 120, 126, 200, 250, 252)
 # Odd windows are rare as indicators and common as centred smoothers: the plainest series are made for every one.
 _PLAIN = tuple(w for w in range(2, 32) if w not in WINDOWS)
@@ -129,7 +159,23 @@ def _close_only() -> Iterator[Entry]:
         yield from _rsi_entries(w)
     for fast, slow, signal in ((12, 26, 9), (5, 35, 5), (8, 17, 9), (6, 19, 9), (10, 20, 5)):
         yield from _macd_entries(fast, slow, signal)
-    for a, b in ((5, 10), (5, 20), (10, 20), (10, 30), (10, 50), (12, 26), (20, 50), (20, 60), (20, 100), (50, 100), (50, 200)):
+    yield from _pair_entries()
+
+
+def _pair_entries() -> Iterator[Entry]:
+    for a, b in (
+        (5, 10),
+        (5, 20),
+        (10, 20),
+        (10, 30),
+        (10, 50),
+        (12, 26),
+        (20, 50),
+        (20, 60),
+        (20, 100),
+        (50, 100),
+        (50, 200),
+    ):
         yield Entry(f"sma_{a}_over_sma_{b}", b - 1, b, lambda x, a=a, c=b: x.sma(a) / x.sma(c))
         yield Entry(f"sma_{a}_above_sma_{b}", b - 1, b, lambda x, a=a, c=b: _above(x.sma(a), x.sma(c)))
         yield Entry(f"ema_{a}_over_ema_{b}", None, b, lambda x, a=a, c=b: x.ema(a) / x.ema(c))
@@ -156,7 +202,9 @@ def _spread_entries(w: int) -> Iterator[Entry]:
     yield Entry(f"mean_ret_{w}", w, w, lambda b: rolling_mean(b.ret, w))
     yield Entry(f"mean_abs_ret_{w}", w, w, lambda b: rolling_mean(np.abs(b.ret), w))
     yield Entry(f"downside_{w}", w, w, lambda b: np.sqrt(rolling_mean(np.minimum(b.ret, 0) ** 2, w)))
-    yield Entry(f"share_up_{w}", w, w, lambda b: rolling_mean(np.where(np.isfinite(b.ret), (b.ret > 0) * 1.0, np.nan), w))
+    yield Entry(
+        f"share_up_{w}", w, w, lambda b: rolling_mean(np.where(np.isfinite(b.ret), (b.ret > 0) * 1.0, np.nan), w)
+    )
     yield Entry(f"max_ret_{w}", w, w, lambda b: rolling_extreme(b.ret, w, highest=True))
     yield Entry(f"min_ret_{w}", w, w, lambda b: rolling_extreme(b.ret, w, highest=False))
     yield Entry(f"sharpe_{w}", w, w, lambda b: rolling_mean(b.ret, w) / rolling_std(b.ret, w))

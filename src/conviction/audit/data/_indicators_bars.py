@@ -8,7 +8,15 @@ import numpy as np
 
 from conviction.audit.data._indicators import Bars, Entry
 from conviction.audit.data._panel import Array
-from conviction.audit.data._rolling import ewm, lag, rolling_cov, rolling_extreme, rolling_mean, rolling_std, rolling_sum
+from conviction.audit.data._rolling import (
+    ewm,
+    lag,
+    rolling_cov,
+    rolling_extreme,
+    rolling_mean,
+    rolling_std,
+    rolling_sum,
+)
 
 
 def range_entries() -> Iterator[Entry]:
@@ -50,8 +58,12 @@ def _window_entries(w: int) -> Iterator[Entry]:
     yield Entry(f"cci_{w}", w - 1, w, lambda b: _cci(b, w))
     yield Entry(f"max_high_{w}", w - 1, w, lambda b: rolling_extreme(_known(b.high), w, highest=True))
     yield Entry(f"min_low_{w}", w - 1, w, lambda b: rolling_extreme(_known(b.low), w, highest=False))
-    yield Entry(f"close_over_max_high_{w}", w - 1, w, lambda b: b.close / rolling_extreme(_known(b.high), w, highest=True))
-    yield Entry(f"close_over_min_low_{w}", w - 1, w, lambda b: b.close / rolling_extreme(_known(b.low), w, highest=False))
+    yield Entry(
+        f"close_over_max_high_{w}", w - 1, w, lambda b: b.close / rolling_extreme(_known(b.high), w, highest=True)
+    )
+    yield Entry(
+        f"close_over_min_low_{w}", w - 1, w, lambda b: b.close / rolling_extreme(_known(b.low), w, highest=False)
+    )
     yield Entry(f"parkinson_{w}", w - 1, w, lambda b: np.sqrt(rolling_mean(np.log(_known(b.high) / b.low) ** 2, w)))
     yield Entry(f"mean_range_{w}", w - 1, w, lambda b: rolling_mean((_known(b.high) - b.low) / b.close, w))
     yield Entry(f"adx_{w}", None, w, lambda b: _directional(b, w)[2])
@@ -116,16 +128,21 @@ def volume_entries() -> Iterator[Entry]:
     yield Entry("log1p_volume", 0, 1, lambda b: np.log1p(_known(b.volume)))
     yield Entry("dollar_volume", 0, 1, lambda b: _known(b.volume) * b.close)
     yield Entry("log_dollar_volume", 0, 1, lambda b: np.log1p(_known(b.volume) * b.close))
-    yield Entry("obv", None, 1, lambda b: _obv(b))
+    yield Entry("obv", None, 1, _obv)
     yield Entry("obv_from_volume", None, 1, lambda b: _obv(b) + _known(b.volume)[:1])
     for k in (1, 5, 10, 20):
         yield Entry(f"volume_ret_{k}", k, k, lambda b, k=k: _known(b.volume) / lag(_known(b.volume), k) - 1)
         yield Entry(f"log_volume_ret_{k}", k, k, lambda b, k=k: np.log(_known(b.volume) / lag(_known(b.volume), k)))
     for w in (5, 10, 14, 20, 21, 30, 50, 60, 63):
         yield Entry(f"volume_sma_{w}", w - 1, w, lambda b, w=w: rolling_mean(_known(b.volume), w))
-        yield Entry(f"volume_over_sma_{w}", w - 1, w, lambda b, w=w: _known(b.volume) / rolling_mean(_known(b.volume), w))
         yield Entry(
-            f"volume_over_sma_{w}_before", w, w, lambda b, w=w: _known(b.volume) / lag(rolling_mean(_known(b.volume), w), 1)
+            f"volume_over_sma_{w}", w - 1, w, lambda b, w=w: _known(b.volume) / rolling_mean(_known(b.volume), w)
+        )
+        yield Entry(
+            f"volume_over_sma_{w}_before",
+            w,
+            w,
+            lambda b, w=w: _known(b.volume) / lag(rolling_mean(_known(b.volume), w), 1),
         )
         yield Entry(f"volume_zscore_{w}", w - 1, w, lambda b, w=w: _zscore(_known(b.volume), w))
         yield Entry(f"log_volume_zscore_{w}", w - 1, w, lambda b, w=w: _zscore(np.log1p(_known(b.volume)), w))
@@ -187,7 +204,10 @@ def market_entries() -> Iterator[Entry]:
     for k in (1, 2, 3, 5, 10, 20, 21, 60, 63):
         yield Entry(f"market_ret_{k}", k, k, lambda b, k=k: _market_level(b) / lag(_market_level(b), k) - 1)
         yield Entry(
-            f"rel_market_{k}", k, k, lambda b, k=k: b.close / lag(b.close, k) - _market_level(b) / lag(_market_level(b), k)
+            f"rel_market_{k}",
+            k,
+            k,
+            lambda b, k=k: b.close / lag(b.close, k) - _market_level(b) / lag(_market_level(b), k),
         )
         yield Entry(f"market_sum_{k}", k, k, lambda b, k=k: rolling_sum(_known(b.market), k))
     for w in (5, 10, 20, 21, 30, 60, 63, 90, 120, 126, 252):
@@ -196,7 +216,9 @@ def market_entries() -> Iterator[Entry]:
         yield Entry(f"beta_{w}", w, w, lambda b, w=w: beta(b, w))
         yield Entry(f"corr_market_{w}", w, w, lambda b, w=w: _correlation(b, w))
         yield Entry(f"idio_vol_{w}", w, w, lambda b, w=w: rolling_std(b.ret - _known(b.market), w))
-        yield Entry(f"alpha_{w}", w, w, lambda b, w=w: rolling_mean(b.ret, w) - beta(b, w) * rolling_mean(_known(b.market), w))
+        yield Entry(
+            f"alpha_{w}", w, w, lambda b, w=w: rolling_mean(b.ret, w) - beta(b, w) * rolling_mean(_known(b.market), w)
+        )
         yield Entry(f"residual_{w}", w, w, lambda b, w=w: b.ret - beta(b, w) * _known(b.market))
 
 

@@ -65,12 +65,11 @@ class Library:
             packed = self.panel.pack(values)
             return packed if columns is None else np.ascontiguousarray(packed[:, columns])
 
-        names = ("open", "high", "low", "volume")
-        parts = {name: part(self.panel.price(name)) for name in names}
         close = part(self.panel.price("close"))
         assert close is not None  # noqa: S101
         market = part(np.where(self.panel.present, self.market, np.nan))
-        return Bars(close=close, market=market, **parts)
+        opening, high, low, volume = (part(self.panel.price(n)) for n in ("open", "high", "low", "volume"))
+        return Bars(close=close, open=opening, high=high, low=low, volume=volume, market=market)
 
     @property
     def full(self) -> Bars:
@@ -169,10 +168,8 @@ class Library:
     def sample(self, entry: Entry) -> Array:
         """Return the entry on the sampled symbols, packed."""
         with np.errstate(all="ignore"):
-            if entry.name in self._made:
-                values = self.values(entry)[:, self.sampled]
-            else:
-                values = entry.compute(self.few)
+            made = entry.name in self._made
+            values = self.values(entry)[:, self.sampled] if made else entry.compute(self.few)
         return np.where(np.isfinite(values), values, np.nan)
 
     def column(self, name: str) -> Array:

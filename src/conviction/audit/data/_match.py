@@ -13,7 +13,7 @@ from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
 LEADS = tuple(range(-22, 0))
-LAGS = tuple(range(0, 11))
+LAGS = tuple(range(11))
 _SCREEN_SHORT = tuple(range(-10, 11))
 _KEEP = 14
 _SETTLE = 60  # first rows left out of the search: wild first means, borders, filled warm-up; the fit sees them again
@@ -81,7 +81,9 @@ def _standard(x: Array) -> tuple[Array, Array]:
     mean = np.where(good, x, 0.0).sum(axis=0) / count
     y = np.where(good, x - mean, 0.0)
     spread = np.sqrt((y * y).sum(axis=0) / count)
-    return (y / np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)).astype(np.float32), good.astype(np.float32)
+    return (y / np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)).astype(np.float32), good.astype(
+        np.float32
+    )
 
 
 def settled(sample: Array) -> Array:
@@ -222,7 +224,9 @@ class Matcher:
     def verify(self, name: str, entry: Entry, k: int) -> Match | None:
         """Compare a column with a definition, k rows lagged (negative: in the future), on every symbol."""
         panel = self.library.panel
-        return verify_match(panel.pack(panel.column(name)), self.library.values(entry), entry, k, limit=self.library.limit)
+        return verify_match(
+            panel.pack(panel.column(name)), self.library.values(entry), entry, k, limit=self.library.limit
+        )
 
 
 def _goodness(item: tuple[float, float, Entry, int]) -> tuple[float, float, bool, int]:
@@ -257,7 +261,9 @@ def _moved(x: Array, k: int) -> Array:
     return lag(x, k) if k >= 0 else _later(x, -k)
 
 
-def fit_affine(column: Array, entry: Array, *, steps: int = 5, limit: float = FINE) -> tuple[Array, Array, float, float, Array] | None:
+def fit_affine(
+    column: Array, entry: Array, *, steps: int = 5, limit: float = FINE
+) -> tuple[Array, Array, float, float, Array] | None:
     """Fit ``column = level + scale * entry`` a symbol by least trimmed squares (half of the rows are kept).
 
     Returns

@@ -15,7 +15,8 @@ from conviction.audit.data._rolling import lag
 Evidence = dict[str, Any]
 PRIOR = 1.0  # log-odds before any evidence: most datasets that somebody calls market data are
 _KNOWN = re.compile(
-    r"^(rsi|macd|sma|ema|bb|boll|atr|stoch|vol|volatility|ret|return|roc|momentum|mom|cci|williams|adx|obv)(_|\d|$)", re.IGNORECASE
+    r"^(rsi|macd|sma|ema|bb|boll|atr|stoch|vol|volatility|ret|return|roc|momentum|mom|cci|williams|adx|obv)(_|\d|$)",
+    re.IGNORECASE,
 )
 
 
@@ -39,7 +40,9 @@ def gather(ctx: Context) -> list[Evidence]:
 
     def add(name: str, value: float, real: str, contribution: float) -> None:
         if np.isfinite(value):
-            out.append({"name": name, "value": tidy(round(value, 4)), "real": real, "contribution": round(contribution, 3)})
+            out.append(
+                {"name": name, "value": tidy(round(value, 4)), "real": real, "contribution": round(contribution, 3)}
+            )
 
     _calendar(ctx, add)
     close = ctx.panel.price("close")
@@ -57,7 +60,12 @@ def gather(ctx: Context) -> list[Evidence]:
         own = ctx.panel.unpack(moves)
         if close.shape[1] >= 3:
             together = cross_correlation(own)
-            add("correlation of daily returns between symbols", together, "0.2 to 0.6", _slope(together, 0.03, 0.15, -2.5, 1.0))
+            add(
+                "correlation of daily returns between symbols",
+                together,
+                "0.2 to 0.6",
+                _slope(together, 0.03, 0.15, -2.5, 1.0),
+            )
         _bars(ctx, own, add)
         _against_sources(ctx, own, add)
     _indicators(ctx, add)
@@ -164,7 +172,9 @@ def add_reference(ctx: Context, moves: Array, add: Any) -> None:
     places = {s: i for i, s in enumerate(reference.symbols)}
     common = [(i, places[s]) for i, s in enumerate(ctx.panel.symbols) if s in places]
     at = np.searchsorted(reference.sessions, ctx.panel.sessions)
-    inside = (at < len(reference.sessions)) & (reference.sessions[np.minimum(at, len(reference.sessions) - 1)] == ctx.panel.sessions)
+    inside = (at < len(reference.sessions)) & (
+        reference.sessions[np.minimum(at, len(reference.sessions) - 1)] == ctx.panel.sessions
+    )
     if not common or inside.sum() < 40:
         return
     own = moves[np.ix_(np.flatnonzero(inside), [i for i, _ in common])]
@@ -181,7 +191,12 @@ def _indicators(ctx: Context, add: Any) -> None:
     follow = [ctx.similar[n][1] > 0.8 or n in ctx.matches for n in named]
     share = float(np.mean(follow))
     weight = min(len(named), 6) / 6
-    add("share of named indicators that follow from the prices", share, "near 1", weight * _slope(share, 0.2, 0.8, -2.5, 1.0))
+    add(
+        "share of named indicators that follow from the prices",
+        share,
+        "near 1",
+        weight * _slope(share, 0.2, 0.8, -2.5, 1.0),
+    )
 
 
 def _vendor_memory(ctx: Context, add: Any) -> None:

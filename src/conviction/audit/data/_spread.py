@@ -70,7 +70,7 @@ def find_sum(ctx: Context, names: list[str]) -> Found | None:
 
 def _solve(x: Array, y: Array) -> Array:
     design = np.column_stack([np.ones(len(x)), x])
-    return np.linalg.lstsq(design, y, rcond=1e-10)[0]
+    return np.asarray(np.linalg.lstsq(design, y, rcond=1e-10)[0])
 
 
 def _cross_fit(x: Array, y: Array, first: Array) -> float:

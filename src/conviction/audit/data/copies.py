@@ -23,7 +23,9 @@ from conviction.audit.data._context import Context
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
-_REMEDY = "Find out how the column is made and from when; drop it unless every value can be shown to have been known at t."
+_REMEDY = (
+    "Find out how the column is made and from when; drop it unless every value can be shown to have been known at t."
+)
 _MOVES = ("next return", "return over", "return of", "next gap")
 XI_BOUND = 0.2
 MAX_XI_ROWS = 40_000
@@ -99,13 +101,19 @@ def _judge(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fin
     for view, values in column_views(ctx, name):
         ranks = pooled_ranks(values)
         found = strengths(ranks, drivers, shared=shared)
-        found += market_strengths(values, [d for d in drivers if d.name.startswith(("next return", "return over", "next change"))])
+        found += market_strengths(
+            values, [d for d in drivers if d.name.startswith(("next return", "return over", "next change"))]
+        )
         for strength in found:
             bound, z = _bound(strength, horizon[strength.driver])
             excess = abs(strength.mean) - z * strength.error - bound
             if strength.beyond(bound, z) and (worst is None or excess > worst[0]):
                 worst = (excess, strength, view)
-            if strength.kind != "within symbols" and strength.driver.startswith("next return") and strength.beyond(0.02, 4.0):
+            if (
+                strength.kind != "within symbols"
+                and strength.driver.startswith("next return")
+                and strength.beyond(0.02, 4.0)
+            ):
                 mild = max(mild or (0.0, strength, view), (abs(strength.mean), strength, view), key=lambda m: m[0])
     if worst is not None:
         return _association_finding(ctx, name, worst[1], worst[2], "error")
@@ -215,7 +223,16 @@ def _missing(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> F
     for driver in drivers:
         mean, error, sessions = _effect(gone, driver)
         if abs(mean) - 5 * error > 0.15:
-            return _hidden(ctx, name, "missingness", f"where {name} is missing", driver, mean, error, sessions)
+            return _hidden(
+                ctx,
+                name,
+                "missingness",
+                f"where {name} is missing",
+                driver=driver,
+                mean=mean,
+                error=error,
+                sessions=sessions,
+            )
     return None
 
 
@@ -233,12 +250,21 @@ def _rare(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Find
     for driver in drivers:
         mean, error, sessions = _effect(rare, driver)
         if abs(mean) - 5 * error > 0.3:
-            return _hidden(ctx, name, "rare values", f"where {name} is not {middle:g}", driver, mean, error, sessions)
+            return _hidden(
+                ctx,
+                name,
+                "rare values",
+                f"where {name} is not {middle:g}",
+                driver=driver,
+                mean=mean,
+                error=error,
+                sessions=sessions,
+            )
     return None
 
 
 def _hidden(
-    ctx: Context, name: str, check: str, where: str, driver: Driver, mean: float, error: float, sessions: int
+    ctx: Context, name: str, check: str, where: str, *, driver: Driver, mean: float, error: float, sessions: int
 ) -> Finding:
     return ctx.accuse(
         f"copies.{check.replace(' ', '_')}",
@@ -278,7 +304,9 @@ def _digits(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fi
         series = np.where(count > 0, (score * target).sum(axis=1) / max(float(count.mean()), 1.0), np.nan)
         mean, error, n = newey_west(series)
         if np.isfinite(mean) and abs(mean) - 5 * error > 0.1 and not ctx.proved_causal(name):
-            return _hidden(ctx, name, "digits", f"with the {label} of {name}", driver, mean, error, n)
+            return _hidden(
+                ctx, name, "digits", f"with the {label} of {name}", driver=driver, mean=mean, error=error, sessions=n
+            )
     return None
 
 

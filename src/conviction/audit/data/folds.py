@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def _overlap(ctx: Context, column: str, parts: dict[str, Array], reach: int) -> 
     test = [v for k, v in parts.items() if k in _TEST]
     if not train or not test:
         ordered = sorted(parts.items(), key=lambda item: float(np.median(item[1])))
-        touching = any(b[1].min() - a[1].max() <= reach for a, b in zip(ordered, ordered[1:], strict=False))
+        touching = any(b[1].min() - a[1].max() <= reach for a, b in pairwise(ordered))
         if touching:
             yield ctx.accuse(
                 "folds.assignment",

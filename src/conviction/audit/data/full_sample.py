@@ -16,7 +16,9 @@ from conviction.audit.data._context import Context, decimals
 from conviction.audit.data._fingerprints import SCALING_TESTS, scale_by_whole_history
 from conviction.audit.data._panel import Array, ahead
 
-_REMEDY = "Fit scaling, ranks, encodings and imputation on the training sessions of each fold, or on a window that ends at t."
+_REMEDY = (
+    "Fit scaling, ranks, encodings and imputation on the training sessions of each fold, or on a window that ends at t."
+)
 
 
 def _plain(ctx: Context, name: str) -> Array:
@@ -146,9 +148,7 @@ def _whole_statistics(ctx: Context) -> dict[str, Array]:
     return out
 
 
-def _group_means(
-    column: Array, outcomes: dict[str, Array]
-) -> tuple[str, dict[str, float | int | str | None]] | None:
+def _group_means(column: Array, outcomes: dict[str, Array]) -> tuple[str, dict[str, float | int | str | None]] | None:
     good = np.isfinite(column)
     values, group = np.unique(column[good], return_inverse=True)
     if not 2 <= len(values) <= good.sum() / 12:
@@ -179,7 +179,11 @@ def _left_one_out(
     weekday = (ctx.panel.sessions.astype("datetime64[D]").astype(np.int64) + 3) % 7
     month = ctx.panel.sessions.astype("datetime64[M]").astype(np.int64) % 12
     for label, outcome in outcomes.items():
-        for by, key in (("symbol", np.zeros_like(weekday)), ("symbol and weekday", weekday), ("symbol and month", month)):
+        for by, key in (
+            ("symbol", np.zeros_like(weekday)),
+            ("symbol and weekday", weekday),
+            ("symbol and month", month),
+        ):
             r = _within_groups(column, outcome, key)
             if r < -0.95:
                 return (

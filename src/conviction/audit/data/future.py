@@ -15,7 +15,9 @@ from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
 Candidate = tuple[float, float, Entry, int]
-_REMEDY = "Compute the column from rows up to t only (shift the window back), and join what is outside by publication time."
+_REMEDY = (
+    "Compute the column from rows up to t only (shift the window back), and join what is outside by publication time."
+)
 
 
 def match_columns(ctx: Context) -> Iterator[Finding]:
@@ -109,7 +111,7 @@ def unexplained(ctx: Context, match: Match) -> Array:
 
 
 def check_deviations(ctx: Context) -> Iterator[Finding]:
-    """Where a column equals its definition except in some rows: do those rows hold later values or another symbol's?"""
+    """Ask of rows that differ from a proved definition whether they hold later values or another symbol's."""
     if ctx.library is None:
         why = "no column could be recomputed"
         raise SkipCheckError(why)
@@ -183,11 +185,12 @@ def border_values(ctx: Context, match: Match) -> Array | None:
     prices = {s: raw[own].to_numpy()[:, None].astype(float) for s, own in ctx.table.prices.items()}
     if "close" not in prices:
         return None
+    opening, high, low, volume = (prices.get(n) for n in ("open", "high", "low", "volume"))
     market = np.full((raw.height, 1), np.nan)
     inside = ctx.panel.rows >= 0
     assert ctx.library is not None  # noqa: S101
     market[ctx.panel.rows[inside], 0] = ctx.library.market[inside]
-    bars = Bars(market=market, **prices)
+    bars = Bars(close=prices["close"], open=opening, high=high, low=low, volume=volume, market=market)
     known = {e.name: e for e in (*_close_entries(), *bar_entries(bars))}
     if match.entry.name not in known:
         return None

@@ -10,7 +10,9 @@ from conviction.audit._report import Finding
 from conviction.audit.data._context import Context, SkipCheckError, decimals, is_binary
 from conviction.audit.data._panel import Array, ahead, session_mean
 
-_REMEDY = "Recompute the target as close[t+k]/close[t]-1 with rows sorted by symbol and session, missing where the future is."
+_REMEDY = (
+    "Recompute the target as close[t+k]/close[t]-1 with rows sorted by symbol and session, missing where the future is."
+)
 _TOLERATED = 0.0005
 
 
@@ -51,7 +53,7 @@ def _direction_equal(values: Array, wanted: Array, slack: Array | float) -> Arra
 
 def check_targets(ctx: Context) -> Iterator[Finding]:
     """Recompute every target from prices; name what a wrong one is instead."""
-    close = ctx.close
+    ctx.close  # noqa: B018 (skips the check where there is none)
     if not ctx.table.targets:
         why = "no target column was recognised; name them with targets="
         raise SkipCheckError(why)
@@ -77,7 +79,7 @@ def check_targets(ctx: Context) -> Iterator[Finding]:
         if n == 0:
             continue
         if bad > max(2, _TOLERATED * n):
-            yield _name_the_defect(ctx, name, horizon, values, comparable, wrong, binary=binary)
+            yield _name_the_defect(ctx, name, horizon, values=values, comparable=comparable, wrong=wrong, binary=binary)
         elif bad:
             yield ctx.accuse(
                 "labels.recomputed",
@@ -89,7 +91,6 @@ def check_targets(ctx: Context) -> Iterator[Finding]:
                 explanation=f"{bad} of {n} values of {name} do not follow from the prices; the rest do.",
                 remedy="Look at these rows: a corrected price, or an edited label.",
             )
-    del close
 
 
 def _candidates(ctx: Context, horizon: int) -> Iterator[tuple[str, str, Array]]:
@@ -154,7 +155,7 @@ def _say(kind: str, name: str, horizon: int) -> str:
 
 
 def _name_the_defect(
-    ctx: Context, name: str, horizon: int, values: Array, comparable: Array, wrong: Array, *, binary: bool
+    ctx: Context, name: str, horizon: int, *, values: Array, comparable: Array, wrong: Array, binary: bool
 ) -> Finding:
     compare = _direction_equal if binary else _equal
     slack = price_tolerance(ctx, horizon)

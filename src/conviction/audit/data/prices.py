@@ -9,30 +9,16 @@ import numpy as np
 from conviction.audit._report import Finding
 from conviction.audit.data._context import Context, SkipCheckError
 from conviction.audit.data._panel import Array, ahead
-from conviction.audit.data._rolling import rolling_mean
 from conviction.audit.data._real_data import confidence, gather, suspicious_symbols
+from conviction.audit.data._rolling import rolling_mean
 
 _FACTORS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0, 1.5)
 
 
 def check_bars(ctx: Context) -> Iterator[Finding]:
     """Look for bars that cannot be: high below low, a close outside the range, prices not above 0, negative volume."""
-    panel = ctx.panel
-    opening, high, low, close, volume = (panel.price(n) for n in ("open", "high", "low", "close", "volume"))
-    rules: list[tuple[str, Array]] = []
-    for name, price in (("open", opening), ("high", high), ("low", low), ("close", close)):
-        if price is not None:
-            rules.append((f"{name} is not above 0", price <= 0))
-    if volume is not None:
-        rules.append(("volume is negative", volume < 0))
-    if high is not None and low is not None:
-        rules.append(("high is below low", high < low * (1 - 1e-3)))
-    # Adjusted prices are rounded apart from each other: a tenth of a percent is no accusation.
-    for name, price in (("open", opening), ("close", close)):
-        if price is not None and high is not None:
-            rules.append((f"{name} is above high", price > high * (1 + 2e-3)))
-        if price is not None and low is not None:
-            rules.append((f"{name} is below low", price < low * (1 - 2e-3)))
+    panel, close = ctx.panel, ctx.panel.price("close")
+    rules = _bar_rules(ctx)
     if not rules:
         why = "the dataset has no prices"
         raise SkipCheckError(why)
@@ -51,7 +37,7 @@ def check_bars(ctx: Context) -> Iterator[Finding]:
         symbols = ctx.symbols_of(bad)
         order = sorted(symbols, key=lambda s: -int(bad[:, panel.symbols.index(s)].sum()))
         if len(symbols) <= max(3, len(panel.symbols) // 5):
-            ctx.set_aside.update({s: "impossible bars" for s in symbols if bad[:, panel.symbols.index(s)].sum() >= 1})
+            ctx.set_aside.update(dict.fromkeys(symbols, "impossible bars"))
         yield ctx.accuse(
             "prices.bars",
             symbols=tuple(order[:12]),
@@ -60,6 +46,26 @@ def check_bars(ctx: Context) -> Iterator[Finding]:
             explanation=f"Bars that cannot be: {'; '.join(texts)} row(s).",
             remedy="Take these bars from another source, or leave the rows out.",
         )
+
+
+def _bar_rules(ctx: Context) -> list[tuple[str, Array]]:
+    """Return what must never hold, for the prices that are there."""
+    opening, high, low, close, volume = (ctx.panel.price(n) for n in ("open", "high", "low", "close", "volume"))
+    rules: list[tuple[str, Array]] = []
+    for name, price in (("open", opening), ("high", high), ("low", low), ("close", close)):
+        if price is not None:
+            rules.append((f"{name} is not above 0", price <= 0))
+    if volume is not None:
+        rules.append(("volume is negative", volume < 0))
+    if high is not None and low is not None:
+        rules.append(("high is below low", high < low * (1 - 1e-3)))
+    # Adjusted prices are rounded apart from each other: a tenth of a percent is no accusation.
+    for name, price in (("open", opening), ("close", close)):
+        if price is not None and high is not None:
+            rules.append((f"{name} is above high", price > high * (1 + 2e-3)))
+        if price is not None and low is not None:
+            rules.append((f"{name} is below low", price < low * (1 - 2e-3)))
+    return rules
 
 
 def _spikes(close: Array) -> Array:
@@ -92,7 +98,9 @@ def check_splits(ctx: Context) -> Iterator[Finding]:
                 rest = np.delete(around, min(row, 6))
                 times = busy[row, column] if busy is not None else 1.0
                 # News moves a price by a third too, but on many times the usual volume.
-                if np.isfinite(times) and not (times < (2 if factor == 1.5 else 3) or 0.4 * factor < times < 2.5 * factor > 5):
+                if np.isfinite(times) and not (
+                    times < (2 if factor == 1.5 else 3) or 0.4 * factor < times < 2.5 * factor > 5
+                ):
                     continue
                 if np.nanmedian(rest) < max(2.5 * calm[column], 0.04) and np.nanmax(rest) < 0.3:
                     named[ctx.panel.symbols[column]] = (int(row), factor if signed > 0 else 1 / factor)

@@ -146,7 +146,11 @@ def check_alignment(ctx: Context) -> Iterator[Finding]:
             yield ctx.accuse(
                 "rows.alignment",
                 symbols=(name,),
-                evidence={"sessions_off": k, "correlation_there": float(top), "correlation_on_its_own_dates": float(own[s])},
+                evidence={
+                    "sessions_off": k,
+                    "correlation_there": float(top),
+                    "correlation_on_its_own_dates": float(own[s]),
+                },
                 explanation=f"{name} moves with the market of {abs(k)} session(s) {'later' if k > 0 else 'earlier'}: its dates are shifted.",
                 remedy="Check the time zone and the date convention of this symbol's source.",
             )
@@ -187,7 +191,9 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
             continue
         within = column - session_mean(column)
         if np.nanstd(within) > 1e-9:
-            scores.append(np.nan_to_num(standard(pooled_ranks(column).reshape(-1, 1), 0)[:, 0])[ctx.panel.present.ravel()])
+            scores.append(
+                np.nan_to_num(standard(pooled_ranks(column).reshape(-1, 1), 0)[:, 0])[ctx.panel.present.ravel()]
+            )
     if len(scores) < 8:
         why = "fewer than eight columns that differ between symbols"
         raise SkipCheckError(why)
