@@ -18,6 +18,21 @@ where an input inside the window is missing. A window counts the symbol's own ro
 rows that may change the value; "no end" marks exponential means. Changing the windows in `FeatureParameters` changes
 the names; families whose parameters are meant to be tuned keep their names.
 
+A symbol that misses a session has no row there: its windows go on with its own rows, and no empty row is inserted.
+Indicators that TA-Lib has come from TA-Lib, fed symbol by symbol; window statistics are computed afresh for each window, so
+that a value depends on its window alone, to the last bit; Alpha158 runs compiled kernels. A new family is one file in
+`families/`, its parameter model and one line in the registry; the same suite then judges it that judges a feature of yours:
+
+```python
+from conviction.features import FeatureParameters, build_features
+from conviction.testing import check_features, synthetic_market
+
+bars = synthetic_market(n_symbols=4, n_sessions=150, seed=1).bars
+parameters = FeatureParameters(sets=(), names=("ret_5d", "rsi_14", "MA20"))
+failures = check_features(lambda panel: build_features(panel, features=parameters), bars)
+assert failures == {}
+```
+
 A feature whose input columns the panel lacks is left out with its reason, never filled. Columns beside the bars:
 
 | column | dtype | what it holds |
