@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def read_flat_files(
     extended_hours: bool = False,
     as_of: date | None = None,
     allow: Collection[str] = (),
+    n_jobs: int = 4,
 ) -> ParsedAggregates:
     """Read the copied flat files of a span as unadjusted bars.
 
@@ -70,6 +72,8 @@ def read_flat_files(
     allow : collection of str
         Names among ``conviction.market.AGGREGATE_ERRORS`` and ``damaged_copy``. A file, or the rows, with such a problem are
         left out and the report says so; a problem that is not allowed stops everything, after all files have been looked at.
+    n_jobs : int
+        Files read at a time; the result does not depend on it.
 
     Returns
     -------
@@ -91,19 +95,16 @@ def read_flat_files(
     tickers = None if symbols is None else [vendor_ticker(symbol) for symbol in symbols]
     records = Manifest(storage, f"{folder}/{MANIFEST_NAME}").current()
     stored = storage.sizes(folder) if storage.exists(folder) else {}
-    parts, problems = [], []
-    for session in exchange_sessions(clock, first, last).to_list():
-        key = FlatFileKey(market=market, granularity=granularity, session=session)
-        name = records[str(key)].stored if str(key) in records else str(key)
-        if name not in stored:
-            continue
-        content, found = _verified(storage, name, records.get(str(key)), session)
-        problems += found
+
+    def read(session: date) -> tuple[ParsedAggregates | None, list[QualityProblem]]:
+        key = str(FlatFileKey(market=market, granularity=granularity, session=session))
+        name = records[key].stored if key in records else key
+        content, found = (None, []) if name not in stored else _verified(storage, name, records.get(key), session)
         if content is None:
-            continue
+            return None, found
         part = parse_aggregates(
             content,
-            key=str(key),
+            key=key,
             kind=granularity,
             calendar=calendar,
             hours="extended" if extended_hours else "regular",
@@ -111,8 +112,13 @@ def read_flat_files(
             as_of=as_of,
             allow=AGGREGATE_ERRORS,
         )
-        problems += list(part.quality.problems)
-        parts.append(replace(part, quality=replace(part.quality, problems=())))
+        return replace(part, quality=replace(part.quality, problems=())), [*found, *part.quality.problems]
+
+    # Reading a bucket, unzipping and parsing all leave the interpreter free: threads, in the order of the sessions.
+    with ThreadPoolExecutor(max_workers=n_jobs, thread_name_prefix="flat-files") as pool:
+        results = list(pool.map(read, exchange_sessions(clock, first, last).to_list()))
+    parts = [part for part, _ in results if part is not None]
+    problems = [problem for _, found in results for problem in found]
     _refuse(problems, allow=allow, where=storage.uri(folder))
     return _combined(parts, problems, clock=clock, first=first, last=last, allow=allow, where=storage.uri(folder))
 

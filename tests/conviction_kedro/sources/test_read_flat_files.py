@@ -271,3 +271,10 @@ def test_a_fetch_copies_and_says_what_is_missing(vendor_files, proxy, tmp_path, 
         dataset.fetch()
     allowed = FlatFilesDataset(filepath=str(tmp_path), **options, vendor={**vendor, "allow": ["withdrawn"]})
     assert "1 withdrawn" in allowed.fetch()
+
+
+def test_the_number_of_readers_changes_nothing(copied):
+    damage(copied, date(2024, 1, 4), BAD["truncated_gzip"], by_vendor=True)
+    one, many = (read_flat_files(copied, **SPAN, allow=["truncated_gzip"], n_jobs=n) for n in (1, 7))
+    assert one.bars.equals(many.bars)
+    assert one.quality == many.quality
