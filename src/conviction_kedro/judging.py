@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from conviction.evaluation import LuckLine, daily_auc, luck_line, per_symbol
+from conviction.evaluation import LuckLine, benjamini_hochberg, daily_auc, luck_line, per_symbol
 
 if TYPE_CHECKING:
     from conviction.evaluation import EvaluationParameters
@@ -57,3 +57,49 @@ def luck_lines(symbol_scores: pl.DataFrame) -> dict[str, LuckLine]:
         str(target): luck_line(n_symbols=part.height, n_sessions=[int(n) for n in part["n"]], threshold=LUCK_THRESHOLD)
         for (target,), part in symbol_scores.group_by("target", maintain_order=True)
     }
+
+
+def group_scores(group_oof: pl.DataFrame, *, evaluation: EvaluationParameters, seed: int) -> pl.DataFrame:
+    """Return the AUC of each symbol from each group of features, with interval and false-discovery rate over all of them.
+
+    Parameters
+    ----------
+    group_oof : polars.DataFrame
+        Out-of-fold frame of one target whose `model` is the group.
+    evaluation : EvaluationParameters
+    seed : int
+
+    Returns
+    -------
+    polars.DataFrame
+        `group` and the columns of the per-symbol table; `q_value` is Benjamini-Hochberg's over every symbol and group, since
+        all of them were looked at.
+    """
+    parts = [
+        per_symbol(part.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
+            group=pl.lit(str(group))
+        )
+        for (group,), part in group_oof.group_by("model", maintain_order=True)
+    ]
+    table = pl.concat(parts).rename(_SYMBOL_NAMES)
+    q_value = pl.Series("q_value", benjamini_hochberg(table["p_value"].to_numpy())).fill_nan(None)
+    discovery = (q_value < 1 - evaluation.confidence) & (table["auc"] > 0.5)
+    return table.with_columns(q_value, discovery.alias("discovery")).sort("group", "symbol")
+
+
+def group_text(table: pl.DataFrame) -> str:
+    """Return the table of groups in words: for each group its mean, its best symbol, and what luck alone shows."""
+    lines = [
+        "AUC BY SYMBOL AND FEATURE GROUP, out of fold, a model for each symbol, 95 % intervals from blocks of sessions"
+    ]
+    for (group,), part in table.group_by("group", maintain_order=True):
+        scored = part.filter(pl.col("lo").is_not_null()).sort("auc", descending=True)
+        best = scored.row(0, named=True)
+        luck = luck_line(n_symbols=scored.height, n_sessions=[int(n) for n in scored["n"]], threshold=LUCK_THRESHOLD)
+        over = scored.filter(pl.col("auc") > LUCK_THRESHOLD).height
+        lines.append(
+            f"  {group:12s} median {scored['auc'].median()!s:.5}; best {best['symbol']} {best['auc']:.3f} [{best['lo']:.3f}, "
+            f"{best['hi']:.3f}] (luck alone: {luck.expected_best:.3f}); {over} of {scored.height} over {LUCK_THRESHOLD} "
+            f"(luck alone: {luck.expected_above:.1f}); discoveries after correction: {int(scored['discovery'].sum())}"
+        )
+    return "\n".join(lines)

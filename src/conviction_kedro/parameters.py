@@ -95,6 +95,23 @@ class ModelingParameters(Closed):
     tuning: TuningParameters
 
 
+class GroupParameters(Closed):
+    """Which feature groups are compared, symbol by symbol.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        Names of feature sets; a group uses those of its features that the audited panel has.
+    target : {"direction", "relative"}
+    model : str
+        Name of the model registry; fitted for each symbol with its defaults.
+    """
+
+    groups: tuple[str, ...] = Field(min_length=1)
+    target: Literal["direction", "relative"]
+    model: str
+
+
 class SyntheticParameters(Closed):
     """The made-up market of `--env=synthetic`; read by its catalog, kept here so that it is checked and logged."""
 
@@ -129,6 +146,7 @@ class WorkspaceParameters(Closed):
     ensembling: EnsemblingParameters
     evaluation: EvaluationParameters
     holdout: HoldoutParameters
+    feature_groups: GroupParameters
     synthetic: SyntheticParameters = SyntheticParameters()
     dataset_pin: str | None = Field(default=None, description="on the command line only; see conviction_kedro.pinning")
 

@@ -25,8 +25,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "modeling": ("models", "tuning", "oof", "folds"),
     "ensembling": ("ensembling", "evaluation"),
     "reporting": ("reporting", "evaluation", "portfolio"),
+    "feature_groups": ("oof", "models", "evaluation"),
+    "inference": ("market", "panel", "features"),
     "holdout": ("oof", "models", "ensembling", "evaluation"),
 }
+# The code that decides what a feature row holds; the certificate of the audited panel names its hash.
+FEATURE_ROOMS = ("market", "panel", "labels", "features")
 # Parameters that change how fast something is made, never what is made.
 HOW_NOT_WHAT = ("params:n_jobs",)
 _LIBRARIES = (

@@ -105,7 +105,7 @@ def _raw_contents(catalog: DataCatalog, wanted: set[str]) -> dict[str, str]:
 def _refuse_stale(pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str]) -> None:
     for name in sorted(pipeline.inputs()):
         dataset = None if name.startswith(("params:", "parameters")) else catalog.get(name)
-        if not isinstance(dataset, Snapshot) or name not in keys:
+        if not isinstance(dataset, Snapshot) or name not in keys or _only_newest(pipeline, name):
             continue
         sidecar = dataset.sidecar()
         if sidecar is not None and sidecar["key"] != keys[name]:
@@ -115,3 +115,8 @@ def _refuse_stale(pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str]
                 allowed=f"key {keys[name][:12]}, what the present code and parameters would make",
                 fix="run the pipelines before this one again, or plain `kedro run`",
             )
+
+
+def _only_newest(pipeline: Pipeline, name: str) -> bool:
+    """Return whether only inference reads a dataset: newer prices than those of training are its purpose."""
+    return all("inference" in node.tags for node in pipeline.only_nodes_with_inputs(name).nodes)

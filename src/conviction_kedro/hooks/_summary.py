@@ -7,7 +7,7 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 
-SUMMARY = "summary"
+TEXTS = ("summary", "group_table", "inference_note")
 FAILURE_TABLE = "audit_table"
 
 
@@ -25,15 +25,16 @@ class SummaryHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Keep the texts that are worth repeating at the end."""
-        if dataset_name in (SUMMARY, FAILURE_TABLE):
+        if dataset_name in (*TEXTS, FAILURE_TABLE):
             self._texts[dataset_name] = data
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Print the summary, or the audit's table when the run ended with the audit."""
-        text = self._texts.get(SUMMARY) or self._texts.get(FAILURE_TABLE)
-        if text:
-            click.echo(f"\n{text}")
+        said = [self._texts[name] for name in TEXTS if name in self._texts]
+        for text in said or [self._texts.get(FAILURE_TABLE, "")]:
+            if text:
+                click.echo(f"\n{text}")
 
     @hook_impl
     def on_pipeline_error(self) -> None:

@@ -11,7 +11,7 @@ from conviction.features import FeatureParameters, build_features
 from conviction.folds import FoldParameters, FoldPlan
 from conviction_kedro import runtime
 from conviction_kedro.parameters import AuditParameters, DataParameters
-from conviction_kedro.provenance import code_sha
+from conviction_kedro.provenance import FEATURE_ROOMS, code_sha
 
 
 def _rebuild(panel: pl.DataFrame, *, features: FeatureParameters) -> pl.DataFrame:
@@ -64,6 +64,6 @@ def certify_panel(
         matrix=feature_matrix,
         labels=labels,
         plan_frame=fold_plan.frame,
-        code_sha=code_sha(("market", "panel", "labels", "features")),
+        code_sha=code_sha(FEATURE_ROOMS),
         accepted_warnings=audit_parameters.accepted_warnings,
     )

@@ -1,0 +1,35 @@
+"""Wiring of `inference`."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from conviction_kedro.pipelines.data_engineering.nodes import make_bars, make_panel
+from conviction_kedro.pipelines.inference import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return newest prices -> bars -> panel -> rows of the newest session; what training saved is only read."""
+    return Pipeline(
+        [
+            Node(
+                make_bars,
+                ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"],
+                ["inference_bars", "inference_quality"],
+                name="check_newest_bars",
+            ),
+            Node(
+                make_panel,
+                ["inference_bars", "index_prices", "vix_prices", "membership", "news", "macro_releases", "params:data"],
+                ["inference_panel", "inference_facts"],
+                name="build_newest_panel",
+            ),
+            Node(
+                nodes.make_request,
+                ["inference_panel", "audited_panel", "params:features", "params:data", "params:n_jobs"],
+                ["inference_rows", "inference_request", "inference_note"],
+                name="make_request",
+            ),
+        ],
+        tags="inference",
+    )
