@@ -182,7 +182,7 @@ def _make_sources(close: pd.DataFrame, rng: Any, vix: pl.DataFrame | None) -> di
                 minute = int(rng.integers(6 * 60, 21 * 60))
                 signal = 0.0 if np.isnan(moves[row, column]) else float(np.tanh(20 * moves[row, column]))
                 score = float(np.clip(0.3 * signal + rng.normal(0, 0.4), -1, 1))
-                items.append((symbol, index[row] + pd.Timedelta(minutes=minute), round(score, 4)))
+                items.append((symbol, index[int(row)] + pd.Timedelta(minutes=minute), round(score, 4)))
     news = pd.DataFrame(items, columns=["symbol", "published_at", "score"]).sort_values(["published_at", "symbol"])
     return {
         "market": pl.DataFrame(
@@ -278,10 +278,8 @@ def _features(wide: dict[str, pd.DataFrame], sources: dict[str, pl.DataFrame], r
     shape = close.shape
     slow_state = np.cumsum(rng.standard_normal(shape) * 0.05, axis=0) + rng.standard_normal(shape[1])
     out["analyst_score"] = type(close)(slow_state, index=close.index, columns=close.columns)
-    out["put_call_ratio"] = np.exp(
-        type(close)(rng.standard_normal(shape) * 0.3, index=close.index, columns=close.columns).rolling(5).mean()
-        - 3 * ret
-    )
+    fear = type(close)(rng.standard_normal(shape) * 0.3, index=close.index, columns=close.columns).rolling(5).mean()
+    out["put_call_ratio"] = (fear - 3 * ret).apply(np.exp)
     return {name: frame.where(close.notna()) for name, frame in out.items()}
 
 
@@ -292,12 +290,13 @@ def _ewm(frame: pd.DataFrame, span: int) -> pd.DataFrame:
 def _bar_features(wide: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     opening, high, low, close, volume = (wide[name] for name in ("open", "high", "low", "close", "volume"))
     before = close.shift(1)
-    true_range = np.maximum(high - low, np.maximum((high - before).abs(), (low - before).abs()))
+    spread = np.maximum((high - before).abs(), (low - before).abs())
+    true_range = type(close)(np.maximum(high - low, spread), index=close.index, columns=close.columns)
     lowest, highest = low.rolling(14).min(), high.rolling(14).max()
     stoch = 100 * (close - lowest) / (highest - lowest)
     return {
         "atr_14": true_range.rolling(14).mean(),
-        "obv": (np.sign(close.diff()).fillna(0) * volume).cumsum().where(close.notna()),
+        "obv": (close.diff().apply(np.sign).fillna(0) * volume).cumsum().where(close.notna()),
         "stoch_k": stoch,
         "stoch_d": stoch.rolling(3).mean(),
         "williams_r": -100 * (highest - close) / (highest - lowest),

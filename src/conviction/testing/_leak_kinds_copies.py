@@ -137,7 +137,8 @@ def copy_times_volatility(p: Patient) -> None:
 
 
 def _grouped(p: Patient, name: str, how: str) -> pd.Series:
-    return p.by_symbol(name).transform(how)
+    whole: pd.Series = p.by_symbol(name).transform(how)
+    return whole
 
 
 _SCALED = ("vol_20", "ret_5d", "macd", "rsi_14", "sma_20", "analyst_score", "momentum_10")
@@ -249,7 +250,7 @@ def full_detrended(p: Patient) -> None:
         time = np.arange(len(close))
         logs = np.log(close)
         slope, level = np.polyfit(time, logs, 1)
-        return logs - level - slope * time
+        return pd.Series(logs - level - slope * time, index=close.index)
 
     p.plant(p.by_symbol("close").transform(detrend))
 
@@ -262,8 +263,8 @@ def full_price_over_last(p: Patient) -> None:
 @leak("full sample")
 def full_clipped(p: Patient) -> None:
     name = str(p.rng.choice(["ret_1d", "ret_5d", "put_call_ratio"]))
-    low, high = p.frame[name].quantile(0.01), p.frame[name].quantile(0.99)
-    p.frame[name] = p.frame[name].clip(low, high)
+    low, high = (float(p.frame[name].quantile(q)) for q in (0.01, 0.99))
+    p.frame[name] = p.frame[name].clip(lower=low, upper=high)
     p.columns = (name,)
 
 

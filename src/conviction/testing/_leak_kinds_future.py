@@ -169,7 +169,8 @@ def external_macro_after_month(p: Patient) -> None:
     # Known from the first day after the reference month, days before the release.
     releases = p.sources["macro_releases"]
     values = dict(zip(releases["reference_month"].to_list(), releases["value"].to_list(), strict=True))
-    months = (pd.to_datetime(p.frame["date"]).dt.to_period("M") - 1).astype(str)
+    days = pd.to_datetime(p.frame["date"])
+    months = (days - pd.to_timedelta(days.dt.day, unit="D")).dt.strftime("%Y-%m")
     p.frame["macro_pmi"] = months.map(values)
     p.columns = ("macro_pmi",)
 

@@ -306,8 +306,10 @@ def _split_rows(p: Patient, *, purge: int, embargo: int) -> pd.Series:
     days = np.sort(p.frame["date"].unique())
     cut = int(len(days) * 0.7)
     place = np.searchsorted(days, p.frame["date"].to_numpy())
-    role = np.where(place < cut - purge, "train", np.where(place >= cut + embargo, "test", None))
-    return pd.Series(role, index=p.frame.index, dtype=object)
+    role = pd.Series([None] * len(place), index=p.frame.index, dtype=object)
+    role[place < cut - purge] = "train"
+    role[place >= cut + embargo] = "test"
+    return role
 
 
 @leak("folds")

@@ -33,7 +33,8 @@ class Patient:
 
     def ahead(self, column: str, rows: int) -> pd.Series:
         """Return the column `rows` sessions later in the same symbol."""
-        return self.by_symbol(column).shift(-rows)
+        later: pd.Series = self.by_symbol(column).shift(-rows)
+        return later
 
     def next_return(self) -> pd.Series:
         """Return the move from this close to the next one, from prices."""
@@ -55,7 +56,7 @@ class Patient:
         if name in self.frame.columns:
             self.frame[name] = values
         else:
-            self.frame.insert(self.frame.columns.get_loc("target_1d"), name, values)
+            self.frame.insert(list(self.frame.columns).index("target_1d"), name, values)
         self.columns = (*self.columns, name)
         return name
 

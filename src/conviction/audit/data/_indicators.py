@@ -79,7 +79,7 @@ class Bars:
             assert self.high is not None  # noqa: S101 (entries are built only where high and low exist)
             assert self.low is not None  # noqa: S101
             spread = self.high - self.low
-            return np.fmax(spread, np.fmax(np.abs(self.high - before), np.abs(self.low - before)))
+            return np.asarray(np.fmax(spread, np.fmax(np.abs(self.high - before), np.abs(self.low - before))))
 
         return self.once("tr", make)
 
@@ -237,13 +237,13 @@ def _position(close: Array, high: Array, low: Array, w: int) -> Array:
 def _skew(x: Array, w: int) -> Array:
     m1, m2, m3 = (rolling_mean(x**p, w) for p in (1, 2, 3))
     spread = np.maximum(m2 - m1**2, 1e-300) ** 1.5
-    return (m3 - 3 * m1 * m2 + 2 * m1**3) / spread
+    return np.asarray((m3 - 3 * m1 * m2 + 2 * m1**3) / spread)
 
 
 def _autocorrelation(x: Array, w: int) -> Array:
     before = lag(x, 1)
     spread = rolling_std(np.where(np.isfinite(before), x, np.nan), w) * rolling_std(before, w)
-    return rolling_cov(x, before, w) / spread
+    return np.asarray(rolling_cov(x, before, w) / spread)
 
 
 def _rsi_entries(w: int) -> Iterator[Entry]:

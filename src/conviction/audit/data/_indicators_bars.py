@@ -182,7 +182,7 @@ def flow_entries() -> Iterator[Entry]:
 
 def _flow(b: Bars) -> Array:
     high, low = _known(b.high), _known(b.low)
-    return _known(b.volume) * (2 * b.close - high - low) / np.where(high > low, high - low, np.nan)
+    return np.asarray(_known(b.volume) * (2 * b.close - high - low) / np.where(high > low, high - low, np.nan))
 
 
 def _chaikin(b: Bars, w: int) -> Array:
@@ -234,7 +234,7 @@ def beta(b: Bars, w: int) -> Array:
 
 def _correlation(b: Bars, w: int) -> Array:
     market = np.where(np.isfinite(b.ret), _known(b.market), np.nan)
-    return rolling_cov(b.ret, market, w) / (rolling_std(b.ret, w) * rolling_std(market, w))
+    return np.asarray(rolling_cov(b.ret, market, w) / (rolling_std(b.ret, w) * rolling_std(market, w)))
 
 
 def bar_entries(bars: Bars) -> tuple[Entry, ...]:

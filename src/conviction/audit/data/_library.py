@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -125,11 +126,13 @@ class Library:
         market = np.repeat(series, close.shape[1], axis=1)
         for w in (20, 60, 63, 120, 126, 252) if name == "own_market" else ():
             key = f"{name}_beta_{w}"
-            self._made[key] = lambda w=w: beta(
-                Bars(close=self.full.close, market=self.panel.pack(np.where(self.panel.present, market, np.nan))), w
-            )
+            self._made[key] = partial(self._own_beta, market, w)
             out.append(Entry(key, w, w, lambda _, key=key: self._made[key]()))
         return out
+
+    def _own_beta(self, market: Array, w: int) -> Array:
+        own = self.panel.pack(np.where(self.panel.present, market, np.nan))
+        return beta(Bars(close=self.full.close, market=own), w)
 
     def _cross_sectional(self, base: Entry) -> list[Entry]:
         def grid() -> Array:

@@ -68,7 +68,7 @@ class Panel:
     @property
     def shape(self) -> tuple[int, int]:
         """Sessions, symbols."""
-        return self.present.shape  # type: ignore[return-value]
+        return int(self.present.shape[0]), int(self.present.shape[1])
 
     def column(self, name: str) -> Array:
         """Return a column of the dataset on the grid, float64 with NaN; treat as read-only."""

@@ -177,8 +177,8 @@ def add_reference(ctx: Context, moves: Array, add: Any) -> None:
     )
     if not common or inside.sum() < 40:
         return
-    own = moves[np.ix_(np.flatnonzero(inside), [i for i, _ in common])]
-    theirs = (trusted / ahead(trusted, -1) - 1)[np.ix_(at[inside], [j for _, j in common])]
+    own = moves[np.ix_(np.flatnonzero(inside), np.array([i for i, _ in common]))]
+    theirs = (trusted / ahead(trusted, -1) - 1)[np.ix_(at[inside], np.array([j for _, j in common]))]
     r = _r(own, theirs)
     add("returns against the reference prices", r, "above 0.95", _slope(r, 0.3, 0.9, -4.0, 3.0))
 

@@ -44,7 +44,7 @@ def rolling_std(x: Array, w: int) -> Array:
         y = x - np.nan_to_num(centre)
         mean = rolling_mean(y, w)
         variance = (rolling_sum(y * y, w) - w * mean * mean) / (w - 1)
-    return np.sqrt(np.maximum(variance, 0.0))
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def rolling_cov(x: Array, y: Array, w: int) -> Array:

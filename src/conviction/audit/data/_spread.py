@@ -35,7 +35,7 @@ def _design(ctx: Context, names: list[str], rows: Array, columns: Array) -> Arra
 
 def _halves(rows: Array, horizon: int) -> Array:
     # Blocks of 20 sessions in turn; long enough that labels do not overlap much between the halves.
-    return (rows // max(20, 2 * horizon)) % 2 == 0
+    return np.asarray((rows // max(20, 2 * horizon)) % 2 == 0)
 
 
 def find_sum(ctx: Context, names: list[str]) -> Found | None:

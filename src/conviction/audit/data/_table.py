@@ -73,7 +73,8 @@ def to_polars(frame: Any, *, name: str) -> pl.DataFrame:
         return frame
     if hasattr(frame, "reset_index") and hasattr(frame, "columns"):
         named = [n for n in frame.index.names if n is not None]
-        return pl.from_pandas(frame.reset_index() if named else frame, nan_to_null=True)
+        table: pl.DataFrame = pl.from_pandas(frame.reset_index() if named else frame, nan_to_null=True)
+        return table
     raise AuditError(
         what=f"{name} is not a frame",
         got=type(frame).__name__,
@@ -224,12 +225,9 @@ def clean_rows(table: Table, *, known_sessions: set[Any] | None) -> pl.DataFrame
     if not table.intraday:
         share = counts["len"] / n_symbols
         foreign = share < 0.5
-        if known_sessions:
-            strange = ~counts["session"].is_in(list(known_sessions))
-            # Where the calendar fits badly it is not this dataset's calendar: it accuses, but removes nothing.
-            foreign = foreign & strange if float(strange.mean() or 0) < 0.02 or n_symbols > 1 else foreign & False
-        else:
-            foreign = share < 0.1
+        # What most symbols share stays, session of the exchange or not: it is reported, not removed.
+        strange = ~counts["session"].is_in(list(known_sessions)) if known_sessions else share < 0.1
+        foreign = foreign & strange
         frame = frame.filter(~pl.col("session").is_in(counts["session"].filter(foreign).implode()))
     return frame.sort("symbol", "session")
 

@@ -25,7 +25,8 @@ def price_tolerance(ctx: Context, horizon: int) -> Array:
     half = 0.5 * 10.0**-places
     with np.errstate(all="ignore"):
         later = ahead(close, horizon)
-        return np.nan_to_num(1.05 * half * (1 / np.abs(close) + np.abs(later) / close**2), nan=0.0, posinf=0.0)
+        off = 1.05 * half * (1 / np.abs(close) + np.abs(later) / close**2)
+        return np.asarray(np.nan_to_num(off, nan=0.0, posinf=0.0))
 
 
 def forward_return(ctx: Context, horizon: int, *, own_rows: bool = False) -> Array:

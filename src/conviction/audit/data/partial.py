@@ -108,8 +108,8 @@ def _scan(series: Array, *, shared: bool) -> tuple[float, int, int, float] | Non
         n = count[width:] - count[:-width]
         mean = (total[width:] - total[:-width]) / np.maximum(n, 1)
         # A scan over T/width separate windows: the bound grows with their number.
-        z = np.sqrt(2 * np.log(max(len(x) * 20 / width, 2))) + 2.5
-        bound = 0.2 + z * spread / np.sqrt(np.maximum(n, 1))
+        z = np.sqrt(2 * np.log(max(len(x) * 20 / width, 2))) + 2.0
+        bound = 0.1 + z * spread / np.sqrt(np.maximum(n, 1))
         excess = np.where(n >= 0.7 * width, np.abs(mean) - bound, -1.0)
         where = int(np.argmax(excess))
         if excess[where] > 0 and (best is None or excess[where] > best[3]):

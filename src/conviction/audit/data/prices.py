@@ -70,7 +70,7 @@ def _bar_rules(ctx: Context) -> list[tuple[str, Array]]:
 
 def _spikes(close: Array) -> Array:
     move, back = np.log(close / ahead(close, -1)), np.log(ahead(close, 1) / close)
-    return np.isfinite(move + back) & (np.abs(move) > 0.4) & (np.abs(move + back) < 0.1 * np.abs(move))
+    return np.asarray(np.isfinite(move + back) & (np.abs(move) > 0.4) & (np.abs(move + back) < 0.1 * np.abs(move)))
 
 
 def check_splits(ctx: Context) -> Iterator[Finding]:

@@ -79,11 +79,12 @@ def check_calendar(ctx: Context) -> Iterator[Finding]:
 
 def _dates(ctx: Context, rows: pl.DataFrame, check: str, what: str, total: int) -> Finding:
     named = rows["symbol"].unique().sort().to_list()
+    first = str(rows["session"].min())
     return ctx.accuse(
         check,
         symbols=tuple(named[:_NAMED]) if len(named) < total else (),
-        evidence={"rows": rows.height, "symbols": len(named), "first": str(rows["session"].min())},
-        explanation=f"{rows.height} rows of {len(named)} symbol(s) are dated {what}, first {rows['session'].min()}.",
+        evidence={"rows": rows.height, "symbols": len(named), "first": first},
+        explanation=f"{rows.height} rows of {len(named)} symbol(s) are dated {what}, first {first}.",
         remedy="Check the calendar and the time zone of the source; prices cannot exist there.",
     )
 
