@@ -100,8 +100,7 @@ class Bars:
                 allowed="one row per symbol and date",
             )
         order = keys.with_row_index("__row").sort(KEY)["__row"].to_numpy()
-        self.was_sorted = bool((np.diff(order) == 1).all())
-        if not self.was_sorted:
+        if not (np.diff(order) == 1).all():
             frame = frame.iloc[order].reset_index(drop=True) if self.pandas else frame[order]
         self.frame = frame
         self.grid = Grid.from_keys(keys.sort(KEY))

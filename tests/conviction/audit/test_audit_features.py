@@ -275,11 +275,10 @@ def test_what_an_earlier_call_left_behind_is_forgotten_for_the_audit_and_given_b
         memory.setdefault("mean", float(frame["close"].mean()))
         return frame[["symbol", "date"]].assign(x=frame["close"] - memory["mean"])
 
-    function(pandas_bars)
-    kept = dict(memory)
+    memory["mean"] = 123.0
     report = audit_features(function, pandas_bars)
     assert report.guilty_columns == ("x",)
-    assert memory == kept
+    assert memory == {"mean": 123.0}
 
     class Model:
         mean = None
