@@ -13,7 +13,7 @@ from conviction.errors import FeatureError, FrameError, ParameterError
 from conviction.features._feature import Definition, Feature
 from conviction.features._fill import Columns, fill
 from conviction.features._registry import FAMILIES
-from conviction.features._sets import select
+from conviction.features._sets import select, unknown_feature
 from conviction.features.parameters import FeatureParameters
 from conviction.frames import BAR_END, KEY, SYMBOL, check_panel
 from conviction.observer import Observer, SilentObserver
@@ -179,7 +179,7 @@ def _possible(
         known = {d.feature.name for d in chosen} | set(omitted)
         for name in only:
             if name not in known:
-                raise FeatureError.from_unknown_name("selected feature", name, known)  # noqa: EM101 (a kind, not a message)
+                raise unknown_feature(name, known)
         chosen = [d for d in chosen if d.feature.name in set(only)]
         omitted = {name: reason for name, reason in omitted.items() if name in set(only)}
     possible = []

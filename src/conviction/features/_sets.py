@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from conviction.errors import FeatureError
 from conviction.features._feature import Definition
 from conviction.features._registry import FAMILIES, definitions
@@ -132,7 +135,7 @@ def select(parameters: FeatureParameters) -> tuple[list[Definition], dict[str, s
                 omitted[name] = f"the set {set_name!r} lists it, but the windows in the parameters do not declare it"
     for name in (*parameters.names, *parameters.exclude):
         if name not in declared and name not in omitted:
-            raise FeatureError.from_unknown_name("feature", name, declared)  # noqa: EM101
+            raise unknown_feature(name, declared)
     wanted.update(dict.fromkeys(parameters.names))
     for name in parameters.exclude:
         wanted.pop(name, None)
@@ -145,6 +148,16 @@ def select(parameters: FeatureParameters) -> tuple[list[Definition], dict[str, s
             fix="name a set in features.sets",
         )
     return [definition for name, definition in declared.items() if name in wanted], omitted
+
+
+def unknown_feature(name: str, known: Iterable[str]) -> FeatureError:
+    """Return the error for a name nobody declares: hundreds are known, so it shows the nearest ones alone."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "look it up in docs/features.md"
+    return FeatureError(
+        what="unknown feature", got=repr(name), allowed=f"one of {len(names)} declared or selected features", fix=hint
+    )
 
 
 def _members(listed: tuple[str, ...], declared: dict[str, Definition]) -> list[str]:

@@ -74,7 +74,7 @@ def test_unknown_names_get_a_hint(full_panel):
         build_features(full_panel, features=FeatureParameters(names=("rsi14",)))
     with pytest.raises(FeatureError, match="unknown feature set: got 'quik'"):
         build_features(full_panel, features=FeatureParameters(sets=("quik",)))
-    with pytest.raises(FeatureError, match="unknown selected feature: got 'ret_3d'"):
+    with pytest.raises(FeatureError, match="unknown feature: got 'ret_3d'; allowed: one of 51"):
         build_features(full_panel, features=FeatureParameters(), only=["ret_3d"])
 
 
@@ -101,6 +101,7 @@ def test_bad_frames_and_numbers_are_refused(full_panel):
         {"returns": {"windows": [5, 5]}},
         {"volatility": {"windows": [1]}},
         {"momentum": {"skip": 0}},
+        {"momentum": {"windows": [60], "skip": 60}},
         {"no_such_family": {}},
         {"returns": {"window": [1]}},
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature
 from conviction.features._rows import Floats, Rows, divide
@@ -32,10 +34,18 @@ class MomentumParameters(FamilyParameters):
     up_windows: LongWindows = (10, 20)
     trend_windows: LongWindows = (10, 20, 60)
 
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        short = [window for window in self.windows if window <= self.skip]
+        if short:
+            message = f"momentum windows {short} are not longer than skip={self.skip}"
+            raise ValueError(message)
+        return self
+
 
 def define(parameters: MomentumParameters) -> list[Definition]:
     """Define the momentum features."""
-    found = [_momentum(window, parameters.skip) for window in parameters.windows if window > parameters.skip]
+    found = [_momentum(window, parameters.skip) for window in parameters.windows]
     for window in parameters.extreme_windows:
         found += _extremes(window)
     found += [_up_share(window) for window in parameters.up_windows]
