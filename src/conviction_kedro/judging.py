@@ -95,10 +95,11 @@ def group_text(table: pl.DataFrame) -> str:
     for (group,), part in table.group_by("group", maintain_order=True):
         scored = part.filter(pl.col("lo").is_not_null()).sort("auc", descending=True)
         best = scored.row(0, named=True)
+        middle = scored.select(pl.col("auc").median()).item()
         luck = luck_line(n_symbols=scored.height, n_sessions=[int(n) for n in scored["n"]], threshold=LUCK_THRESHOLD)
         over = scored.filter(pl.col("auc") > LUCK_THRESHOLD).height
         lines.append(
-            f"  {group:12s} median {scored['auc'].median()!s:.5}; best {best['symbol']} {best['auc']:.3f} [{best['lo']:.3f}, "
+            f"  {group:12s} median {middle:.3f}; best {best['symbol']} {best['auc']:.3f} [{best['lo']:.3f}, "
             f"{best['hi']:.3f}] (luck alone: {luck.expected_best:.3f}); {over} of {scored.height} over {LUCK_THRESHOLD} "
             f"(luck alone: {luck.expected_above:.1f}); discoveries after correction: {int(scored['discovery'].sum())}"
         )
