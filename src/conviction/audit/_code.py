@@ -79,7 +79,8 @@ def audit_features(
     Notes
     -----
     Two values are equal when they differ by less than 1e-7 (2e-6 for float32) of the larger of their own size and the
-    column's median size; missing against a number always differs. Nothing here is statistical but ``foreign_data``,
+    column's median size; up to a thousandth, differences must also exceed a hundred times what changing the last bit of
+    every number does; missing against a number always differs. Nothing here is statistical but ``foreign_data``,
     for columns that no recomputation can reach.
 
     References

@@ -429,6 +429,17 @@ def test_noise_of_running_sums_is_no_leak_and_a_small_leak_is(bars):
 
     assert audit_features(summed, bars).verdict == "pass"
 
+    # A running variance keeps rounding errors of the symbol before, which grow with the square of its prices.
+    dear = bars.with_columns(
+        pl.when(pl.col("symbol") == "AA").then(300 * pl.col("close")).otherwise(pl.col("close")).alias("close")
+    )
+
+    def blanked(frame):
+        spread = frame["close"].rolling(20).std()
+        return frame[["symbol", "date"]].assign(x=spread.where(frame.groupby("symbol").cumcount() >= 20))
+
+    assert audit_features(blanked, dear.to_pandas()).findings == ()
+
     def small(frame):
         future = (pl.col("close").shift(-1) / pl.col("close") - 1).over("symbol")
         return frame.select("symbol", "date", x=pl.col("close") / 100 + 1e-3 * future.fill_null(0))
