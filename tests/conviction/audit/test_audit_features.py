@@ -435,8 +435,9 @@ def test_noise_of_running_sums_is_no_leak_and_a_small_leak_is(bars):
     )
 
     def blanked(frame):
-        spread = frame["close"].rolling(20).std()
-        return frame[["symbol", "date"]].assign(x=spread.where(frame.groupby("symbol").cumcount() >= 20))
+        window = frame["close"].rolling(20)
+        score = (frame["close"] - window.mean()) / window.std()
+        return frame[["symbol", "date"]].assign(x=score.where(frame.groupby("symbol").cumcount() >= 20))
 
     assert audit_features(blanked, dear.to_pandas()).findings == ()
 
