@@ -10,6 +10,7 @@ import click
 import polars as pl
 
 from conviction.errors import AuditError, ConvictionError
+from conviction_kedro.processed import repair
 
 EXIT_PASS, EXIT_LEAK, EXIT_UNUSABLE = 0, 1, 2
 _SOURCES = ("market", "macro_releases", "news")
@@ -149,3 +150,6 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
             f"<!doctype html><meta charset='utf-8'><title>Leakage audit</title>{result.to_html()}", encoding="utf-8"
         )
     sys.exit(EXIT_PASS if result.verdict == "pass" else EXIT_LEAK)
+
+
+main.add_command(repair)
