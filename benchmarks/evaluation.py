@@ -3,7 +3,8 @@
 500 panels in which nothing is predictable, though nothing in them is independent either: the labels are those of 20 real
 stocks over a random window of 1990 to 2022 (all stocks of a day move together), the scores are made of real momentum,
 reversal and volatility features of another window, at least a year away, with the stocks exchanged at random (scores are persistent and
-move together as well). The truth is 0.5. The last line is one JSON object:
+move together as well). A label asks whether a stock does better than its own median over all years: were some stocks better bets
+than others, a score that merely prefers them would be right, not lucky. So the truth is 0.5. The last line is one JSON object:
 
 - `coverage`: share of panels whose day-block interval of the pooled AUC of `direction` holds 0.5;
 - `coverage_*`: the same for the other metrics and the `relative` target;
@@ -61,7 +62,8 @@ def null_panel(
         if abs(scores_from - labels_from) >= n_sessions + 252:
             break
     future = returns[labels_from : labels_from + n_sessions]
-    threshold = 0.0 if target == "direction" else np.median(future, axis=1, keepdims=True)
+    judged = returns if target == "direction" else returns - np.median(returns, axis=1, keepdims=True)
+    threshold = np.median(judged, axis=0)
     weights = rng.normal(size=known.shape[2])
     raw = (known[scores_from : scores_from + n_sessions] @ weights)[:, rng.permutation(n_symbols)]
     days = np.datetime64("2000-01-01") + np.arange(n_sessions)
@@ -71,7 +73,7 @@ def null_panel(
             "session": pl.Series(np.repeat(days, n_symbols)).cast(pl.Date),
             "fold": np.zeros(n_sessions * n_symbols, dtype=np.int32),
             "score": (1 / (1 + np.exp(-0.1 * raw))).ravel(),
-            "label": (future > threshold).astype(np.int8).ravel(),
+            "label": (judged[labels_from : labels_from + n_sessions] > threshold).astype(np.int8).ravel(),
             "forward_return": future.ravel(),
         }
     ).sort("symbol", "session")

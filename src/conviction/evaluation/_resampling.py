@@ -90,8 +90,9 @@ def newey_west_lags(n: int) -> int:
 def newey_west_mean(series: Floats, *, null: float, confidence: float) -> MeanEstimate:
     """Estimate the mean of a serially dependent series with a Newey-West standard error.
 
-    Bartlett weights, L = floor(4 (T/100)^(2/9)) lags, small-sample factor T / (T - 1), Student's t with T - 1 degrees of
-    freedom (Newey and West 1987).
+    Bartlett weights, L = floor(4 (T/100)^(2/9)) lags, small-sample factor T / (T - 1) (Newey and West 1987). The standard
+    error is itself an estimate from about T / (L + 1) independent pieces, so that the interval and the p-value take
+    Student's t with T / (L + 1) - 1 degrees of freedom, close to the fixed-b values of Kiefer and Vogelsang 2005.
 
     Parameters
     ----------
@@ -125,9 +126,11 @@ def newey_west_mean(series: Floats, *, null: float, confidence: float) -> MeanEs
     se = sqrt(max(variance, 0.0) / n * n / (n - 1))
     if se < 1e-15:
         return MeanEstimate(mean, 0.0, mean, mean, float("nan"), float("nan"), n)
-    half = float(student.ppf(0.5 + confidence / 2, n - 1)) * se
+    freedom = max(1.0, n / (lags + 1) - 1)
+    half = float(student.ppf(0.5 + confidence / 2, freedom)) * se
     statistic = (mean - null) / se
-    return MeanEstimate(mean, se, mean - half, mean + half, statistic, 2 * float(student.sf(abs(statistic), n - 1)), n)
+    p = 2 * float(student.sf(abs(statistic), freedom))
+    return MeanEstimate(mean, se, mean - half, mean + half, statistic, p, n)
 
 
 @dataclass(frozen=True)
