@@ -5,6 +5,7 @@ from conviction.testing import (  # noqa: F401 (they register)
     _functions_polars,
     _functions_rare,
     _leak_kinds_copies,
+    _leak_kinds_disguised,
     _leak_kinds_future,
     _leak_kinds_labels,
 )

@@ -12,6 +12,7 @@ import polars as pl
 from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Finding
 from conviction.audit.data._context import Context, SkipCheckError
 from conviction.audit.data._panel import Panel
+from conviction.audit.data._profiles import lead_lag_profiles
 from conviction.audit.data._quality import quality_summary
 from conviction.audit.data._registry import DATA_CHECKS
 from conviction.audit.data._sources import Sources
@@ -119,7 +120,7 @@ def audit_dataset(
         checks=tuple(runs),
         findings=tuple(findings),
         quality=quality_summary(ctx, findings),
-        profiles=tuple(ctx.profiles),
+        profiles=lead_lag_profiles(ctx, findings),
     )
 
 

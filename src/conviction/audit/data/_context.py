@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from conviction.audit._report import Finding, LeadLagProfile
+from conviction.audit._report import Finding
 from conviction.audit.data._library import Library
 from conviction.audit.data._match import Match
 from conviction.audit.data._numbers import decimals, is_binary, tidy
@@ -39,7 +39,6 @@ class Context:
     similar: dict[str, tuple[str, float]] = field(default_factory=dict)
     accused: set[str] = field(default_factory=set)
     set_aside: dict[str, str] = field(default_factory=dict)
-    profiles: list[LeadLagProfile] = field(default_factory=list)
     quality: dict[str, object] = field(default_factory=dict)
     memo: dict[str, Array] = field(default_factory=dict)
 

@@ -228,8 +228,7 @@ def scale_by_whole_history(ctx: Context, match: Match) -> Found:
         return None
     x = np.where(match.compared, values, np.nan)[:, use]
     scale = match.scale[use]
-    if np.std(scale) < 1e-3 * np.abs(np.mean(scale)):
-        return None
+    shifted = np.std(scale) < 1e-6 * np.abs(np.mean(scale))
     rows = np.arange(len(x))[:, None]
     good = np.isfinite(x)
     last = np.where(good, rows, -1).max(axis=0)
@@ -249,7 +248,15 @@ def scale_by_whole_history(ctx: Context, match: Match) -> Found:
     }
     for label, statistic in statistics.items():
         product = scale * statistic
-        if np.std(product) < 1e-4 * np.abs(np.mean(product)):
+        if shifted:
+            # One scale for all, a level for each symbol: minus a statistic of its history, or of its first row.
+            off = match.level[use] + product
+            spread = np.std(match.level[use])
+            if spread > 1e-9 * (1 + np.abs(np.mean(product))) and np.std(off) < 1e-4 * spread:
+                return (
+                    None if label == "first value" else (f"{match.entry.name} minus its {label} of the history", {}, ())
+                )
+        elif np.std(product) < 1e-4 * np.abs(np.mean(product)) and np.std(scale) > 1e-3 * np.abs(np.mean(scale)):
             if label == "first value":
                 return None
             return f"{match.entry.name} divided by its {label} of the history", {"statistic": label}, ()

@@ -24,6 +24,7 @@ DATA_CHECKS: tuple[DataCheck, ...] = (
     DataCheck("rows.keys", "rows", "rows", rows.check_keys),
     DataCheck("rows.calendar", "rows", "sessions", rows.check_calendar),
     DataCheck("rows.alignment", "rows", "symbols", rows.check_alignment),
+    DataCheck("rows.clones", "rows", "symbols", rows.check_clones),
     DataCheck("prices.bars", "prices", "rows", prices.check_bars),
     DataCheck("prices.splits", "prices", "symbols", prices.check_splits),
     DataCheck("prices.stale", "prices", "symbols", prices.check_stale),

@@ -67,6 +67,9 @@ def column_views(ctx: Context, name: str) -> Iterator[tuple[str, Array]]:
     yield "level", column
     packed = ctx.panel.pack(column)
     yield "change", ctx.panel.unpack(packed - lag(packed, 1))
+    middle = float(np.nanmedian(column))
+    if np.nanmin(column) < middle < np.nanmax(column):
+        yield "distance from its middle", np.abs(column - middle)
     close = ctx.panel.price("close")
     if close is not None:
         ratio = column / close
@@ -123,7 +126,7 @@ def _judge(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fin
 
 
 def _association_finding(ctx: Context, name: str, strength: Strength, view: str, severity: str) -> Finding:
-    what = f"the {view} of {name}" if view != "level" else name
+    what = f"The {view} of {name}" if view != "level" else name
     where = {"market": "the market's", "market, change": "the market's"}.get(strength.kind, "")
     tail = (
         "no honest daily column goes with the future like this"
@@ -143,7 +146,7 @@ def _association_finding(ctx: Context, name: str, strength: Strength, view: str,
             "view": view,
         },
         explanation=(
-            f"{what[0].upper() + what[1:]} goes with {where or 'the'} {strength.driver} "
+            f"{what} goes with {where or 'the'} {strength.driver} "
             f"(rank correlation {strength.mean:+.3f}, standard error {strength.error:.3f}, {strength.kind}): {tail}."
         ),
         remedy=_REMEDY,
@@ -191,8 +194,10 @@ def check_hidden(ctx: Context) -> Iterator[Finding]:
         if name in ctx.accused:
             continue
         column = ctx.panel.column(name)
+        match = ctx.matches.get(name)
+        exact = ctx.proved_causal(name) and match is not None and match.deviation < 1e-9
         finding = _missing(ctx, name, column, drivers) or _rare(ctx, name, column, drivers)
-        if finding is None and name in ctx.table.features:
+        if finding is None and name in ctx.table.features and not exact:
             finding = _digits(ctx, name, column, drivers)
         if finding is not None:
             yield finding
@@ -303,7 +308,7 @@ def _digits(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fi
         count = both.sum(axis=1)
         series = np.where(count > 0, (score * target).sum(axis=1) / max(float(count.mean()), 1.0), np.nan)
         mean, error, n = newey_west(series)
-        if np.isfinite(mean) and abs(mean) - 5 * error > 0.1 and not ctx.proved_causal(name):
+        if np.isfinite(mean) and abs(mean) - 5 * error > 0.1:
             return _hidden(
                 ctx, name, "digits", f"with the {label} of {name}", driver=driver, mean=mean, error=error, sessions=n
             )

@@ -290,6 +290,10 @@ def _interpolated(packed: Array) -> tuple[str, dict[str, float | int | str | Non
     n = int(np.isfinite(bend).sum())
     by_chance = 0.0 if places is None else min(1.0, 10.0**-places / (2.0 * scale)) * n
     hits = int(straight.sum())
+    third = np.diff(np.diff(bend, axis=0), axis=0)
+    cubic = (np.abs(third) <= 1e-8 * scale + 64e-16 * size) & (np.abs(bend[2:]) > 1e-5 * scale)
+    if places is None and int(cubic.sum()) >= max(5, 0.002 * n):
+        return "values lie on cubic curves between known ones", {"rows_on_a_curve": int(cubic.sum()), "rows": n}
     if hits >= max(5, 0.002 * n) and hits > 4 * by_chance + 10 * np.sqrt(by_chance):
         return "values lie on straight lines between known ones", {"rows_on_a_line": hits, "rows": n}
     return None

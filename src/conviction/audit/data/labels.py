@@ -53,7 +53,34 @@ def _direction_equal(values: Array, wanted: Array, slack: Array | float) -> Arra
 
 
 def check_targets(ctx: Context) -> Iterator[Finding]:
-    """Recompute every target from prices; name what a wrong one is instead."""
+    """Recompute every target from prices; name what a wrong one is instead.
+
+    Where every return target disagrees with the prices in the same few symbols only, the prices are as likely to be
+    wrong as the targets: the symbols are accused, once, and left out of the checks that follow.
+    """
+    findings = list(_wrong_targets(ctx))
+    errors = [f for f in findings if f.severity == "error"]
+    symbols = {s for f in errors for s in f.symbols}
+    returns = [n for n in ctx.table.targets if not is_binary(ctx.panel.column(n))]
+    wrong = {n for f in errors for n in f.columns if n in returns}
+    local = all(f.symbols for f in errors) and 0 < len(symbols) <= 3
+    if len(wrong) == len(returns) >= 3 and local:
+        ctx.set_aside.update(dict.fromkeys(symbols, "prices and targets disagree"))
+        ctx.accused.difference_update({c for f in errors for c in f.columns})
+        findings = [f for f in findings if f not in errors]
+        findings.append(
+            ctx.accuse(
+                "labels.prices_disagree",
+                symbols=tuple(sorted(symbols)),
+                evidence={"targets": len(wrong)},
+                explanation=f"No target of {', '.join(sorted(symbols))} follows from the prices beside it.",
+                remedy="Compare prices and targets of this symbol with a trusted source: one of them is another stock's.",
+            )
+        )
+    yield from findings
+
+
+def _wrong_targets(ctx: Context) -> Iterator[Finding]:
     ctx.close  # noqa: B018 (skips the check where there is none)
     if not ctx.table.targets:
         why = "no target column was recognised; name them with targets="

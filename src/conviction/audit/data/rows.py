@@ -180,6 +180,29 @@ def _against_market(ctx: Context, moves: Array, given: Array) -> Iterator[Findin
         )
 
 
+def check_clones(ctx: Context) -> Iterator[Finding]:
+    """Look for symbols that are copies of another: returns that agree to the fourth decimal of their correlation.
+
+    Share classes of one company (0.99) are no copies.
+    """
+    close = ctx.close
+    moves = close / ahead(close, -1) - 1
+    score = standard(moves, 0, least=60)
+    both = (score != 0).astype(float)
+    count = both.T @ both
+    r = np.where(count >= 60, (score.T @ score) / np.maximum(count, 1), 0.0)
+    for a, c in np.argwhere(np.triu(r, 1) > 0.9997):
+        names = (ctx.panel.symbols[a], ctx.panel.symbols[c])
+        ctx.set_aside[names[1]] = "clone"
+        yield ctx.accuse(
+            "rows.clones",
+            symbols=names,
+            evidence={"correlation": float(r[a, c])},
+            explanation=f"{names[1]} is a copy of {names[0]} but for noise: the same rows under two names.",
+            remedy="Keep one of them; a split by symbol would put the same rows on both sides.",
+        )
+
+
 def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
     """Look for rows whose features are copies of another row's but for a little noise."""
     from scipy.spatial import cKDTree
