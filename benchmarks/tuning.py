@@ -429,6 +429,7 @@ def main(arguments):
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--sessions", type=int, default=300, help="development sessions")
+    parser.add_argument("--libraries", nargs="*", default=["lightgbm", "xgboost"])
     parser.add_argument("--only", nargs="*", default=["race", "means", "symbols", "memory"])
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -443,13 +444,13 @@ def main(arguments):
         "trials": options.trials,
     }
     if "race" in options.only:
-        for library in ("lightgbm", "xgboost"):
+        for library in options.libraries:
             result[library] = summarise(
                 race(library, range(options.seeds), trials=options.trials, sessions=options.sessions)
             )
-        result["cpu_to_quality_ratio"] = min(result[library]["ratio_to_hand"] for library in ("lightgbm", "xgboost"))
+        result["cpu_to_quality_ratio"] = min(result[library]["ratio_to_hand"] for library in options.libraries)
         result["cpu_to_quality_ratio_competent"] = min(
-            result[library]["ratio_to_competent"] for library in ("lightgbm", "xgboost")
+            result[library]["ratio_to_competent"] for library in options.libraries
         )
     if "means" in options.only:
         result["means_alone"] = means_alone(options.sessions)
