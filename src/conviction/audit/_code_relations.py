@@ -276,8 +276,9 @@ class Relations:
         )
 
     def extend(self) -> None:
-        """Add sessions after the end."""
-        other = self.columns("longer bars", self.bars.extended(25), None)
+        """Add sessions after the end: as many again, where that is cheap."""
+        sessions = len(self.grid.sessions)
+        other = self.columns("longer bars", self.bars.extended(min(sessions, 250)), None)
         self._judge("calendar_extension", other, len(self.grid.sessions) - 1)
 
     def change_some(self) -> tuple[set[str], set[str]]:
