@@ -13,6 +13,7 @@ from conviction.audit.data._real_data import confidence, gather, suspicious_symb
 from conviction.audit.data._rolling import rolling_mean
 
 _FACTORS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0, 1.5)
+_CONSOLIDATION = 4.0  # smallest factor by which a reverse split raises a price
 
 
 def check_bars(ctx: Context) -> Iterator[Finding]:
@@ -105,13 +106,20 @@ def check_splits(ctx: Context) -> Iterator[Finding]:
                 if np.nanmedian(rest) < max(2.5 * calm[column], 0.04) and np.nanmax(rest) < 0.3:
                     named[ctx.panel.symbols[column]] = (int(row), factor if signed > 0 else 1 / factor)
     for symbol, (row, factor) in named.items():
-        ctx.set_aside[symbol] = "split"
+        # Closes alone do not tell a rise by a half from news (a chip maker once did it); only consolidations rise, by more.
+        proved = opening is not None or busy is not None or factor < 1 or factor >= _CONSOLIDATION
+        if proved:
+            ctx.set_aside[symbol] = "split"
         yield ctx.accuse(
             "prices.splits",
+            severity="error" if proved else "warning",
             symbols=(symbol,),
             first_row=row,
             evidence={"factor": factor},
-            explanation=f"{symbol} jumps by a factor near {factor:.3g} between two quiet sessions: an unadjusted split.",
+            explanation=f"{symbol} jumps by a factor near {factor:.3g} between two quiet sessions: "
+            + (
+                "an unadjusted split." if proved else "an unadjusted split or news; neither an open nor a volume tells."
+            ),
             remedy="Adjust the earlier prices by the split's factor, and recompute what depends on them.",
         )
 
