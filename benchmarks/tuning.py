@@ -366,19 +366,21 @@ def per_symbol(sessions):
 
 
 def memory(library, sessions):
-    """Return the study's peak memory above what the panel alone takes, in feature matrices; in a process of its own."""
+    """Return the peak memory of a study, the panel itself included, in feature matrices; in a process of its own."""
     code = f"""
-import resource, sys
+import ctypes, gc, sys
 sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
 import tuning as bench
 import lightgbm, xgboost, optuna, joblib, sklearn.metrics
 from conviction.tuning import TuningParameters, tune
 from conviction.testing import planted_panel
-panel, plan, data = bench.make_data(0, {sessions})
-del data
 tune(planted_panel(n_symbols=4, n_sessions=300, n_features=8, planted_auc=0.55, seed=0), bench.small_plan(), target="relative",
      model={library!r}, tuning=TuningParameters(n_trials=1), seed=0)
 before = bench.now_mb()
+panel, plan, data = bench.make_data(0, {sessions})
+del data
+gc.collect()
+ctypes.CDLL("libc.so.6").malloc_trim(0)
 with bench.Peak() as peak:
     tune(panel, plan, target="relative", model={library!r}, tuning=TuningParameters(n_trials=3), seed=0)
 size = panel.frame.height * len(panel.features) * 4 / 2**20

@@ -3,6 +3,7 @@
 from conviction.oof._all import Fits, ParametersByFold, fit_for_holdout, fit_out_of_fold
 from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold, out_of_fold_by_symbol
 from conviction.oof._groups import FeatureSubset, out_of_fold_by_group
+from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
 from conviction.oof._weights import sample_weights
@@ -23,6 +24,7 @@ __all__ = [
     "fit_out_of_fold",
     "fold_blocks",
     "holdout_predictions",
+    "jobs_within_cores",
     "out_of_fold",
     "out_of_fold_by_group",
     "out_of_fold_by_symbol",

@@ -12,6 +12,7 @@ from conviction.errors import FoldError, ModelError, ParameterError
 from conviction.folds import HOLDOUT_FOLD, FoldPlan, Role
 from conviction.models import FittedModel, ModelParameters, model_spec
 from conviction.observer import Observer, SilentObserver
+from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, Fit, Task, oof_label, run_task
 from conviction.oof.parameters import FittingParameters
@@ -83,7 +84,7 @@ def out_of_fold(
     seed : int
         Same inputs and seed: the same predictions, byte for byte, whatever `n_jobs`.
     n_jobs : int
-        Folds fitted at the same time, in threads.
+        Folds fitted at the same time, in threads; lowered to what the cores allow.
     n_threads : int
         Threads inside each fit.
     observer : Observer, optional
@@ -262,7 +263,9 @@ def _run(
     name = f"{tasks[0].label} on {target}"
     watcher.start(name, len(tasks))
     fits: list[Fit] = []
-    for fit in Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(run_task)(t) for t in tasks):
+    for fit in Parallel(n_jobs=jobs_within_cores(n_jobs, n_threads), prefer="threads", return_as="generator")(
+        delayed(run_task)(t) for t in tasks
+    ):
         fits.append(fit)
         watcher.advance(name, note=f"fold {fit.fold}" + (f" {fit.symbol}" if fit.symbol else ""))
         watcher.record({"kind": "fold", "target": target, "model": tasks[0].label, **fit.facts})

@@ -69,7 +69,8 @@ class LabelledRows:
                 allowed="one column target_{h}d",
                 fix="audit the labels of one horizon at a time",
             )
-        labelled = frame.filter(pl.col(target).is_not_null())
+        labelled = frame.select(*KEY, "t0", "t1", target, *returns).with_row_index("row")
+        labelled = labelled.filter(pl.col(target).is_not_null())
         if labelled.is_empty():
             raise ModelError(
                 what=f"no row has the label {target!r}", got="0 rows", allowed="at least one", fix="check the labels"
@@ -79,7 +80,7 @@ class LabelledRows:
         self.spans = labelled.select(*KEY, "t0", "t1")
         rows = labelled.sort(SESSION, SYMBOL)
         self.keys = rows.select(KEY)
-        self.matrix: NDArray[np.float32] = rows.select(pl.col(self.features).cast(pl.Float32)).to_numpy(order="c")
+        self.matrix: NDArray[np.float32] = _matrix(frame, self.features, rows["row"].to_numpy())
         self.y: NDArray[np.float64] = rows[target].cast(pl.Float64).to_numpy()
         self.forward_return = rows[returns[0]].cast(pl.Float64).alias("forward_return")
         self._day = rows[SESSION].to_physical().to_numpy()
@@ -179,6 +180,14 @@ class LabelledRows:
                 allowed="label spans (t0, t1] apart from the scored block's",
                 fix="make the plan with make_fold_plan from these labels",
             )
+
+
+def _matrix(frame: pl.DataFrame, features: tuple[str, ...], rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return the features of `rows` in that order, column by column, so that no second copy of the panel is made."""
+    matrix = np.empty((len(rows), len(features)), dtype=np.float32)
+    for position, name in enumerate(features):
+        matrix[:, position] = frame[name].cast(pl.Float32).to_numpy()[rows]
+    return matrix
 
 
 def check_plan_is_audited(audited: Audited, plan: FoldPlan) -> None:

@@ -14,7 +14,7 @@ from conviction.errors import TuningError
 from conviction.frames import check_columns, fingerprint
 from conviction.models import ModelParameters, SearchSpace, model_spec
 from conviction.observer import Observer, SilentObserver
-from conviction.oof import Audited, LabelledRows, check_plan_is_audited
+from conviction.oof import Audited, LabelledRows, check_plan_is_audited, jobs_within_cores
 from conviction.tuning._search import LISTENERS, Search, run_search
 from conviction.tuning._study import digest, quiet_optuna
 
@@ -173,9 +173,9 @@ def tune(
     LISTENERS[token] = told
     try:
         with quiet_optuna():
-            for heard, trials in Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-                delayed(run_search)(search) for search in searches
-            ):
+            for heard, trials in Parallel(
+                n_jobs=jobs_within_cores(n_jobs, n_threads), prefer="threads", return_as="generator"
+            )(delayed(run_search)(search) for search in searches):
                 found.append(trials)
                 for trial in () if heard else trials:
                     told(trial)
