@@ -312,7 +312,7 @@ def _calendar(close: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     index = pd.Series(pd.DatetimeIndex(pd.to_datetime(close.index)), index=close.index)
     return {
-        "day_of_week": _broadcast(index.dt.dayofweek.astype(float), close),
+        "day_of_week": _broadcast(index.dt.day_of_week.astype(float), close),
         "month": _broadcast(index.dt.month.astype(float), close),
     }
 

@@ -222,7 +222,7 @@ def full_target_encoding(p: Patient) -> None:
 
 @leak("full sample")
 def full_target_encoding_by_day(p: Patient) -> None:
-    days = pd.to_datetime(p.frame["date"]).dt.dayofweek
+    days = pd.to_datetime(p.frame["date"]).dt.day_of_week
     p.plant(p.frame.groupby([p.frame["symbol"], days])["direction"].transform("mean"), "seasonality")
 
 

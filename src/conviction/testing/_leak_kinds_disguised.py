@@ -100,7 +100,7 @@ def copy_in_price_digits(p: Patient) -> None:
 
 @leak("full sample")
 def full_leave_one_out(p: Patient) -> None:
-    days = pd.to_datetime(p.frame["date"]).dt.dayofweek
+    days = pd.to_datetime(p.frame["date"]).dt.day_of_week
     groups = p.frame.groupby([p.frame["symbol"], days])["target_1d"]
     count, total = groups.transform("count"), groups.transform("sum")
     p.plant((total - p.frame["target_1d"].fillna(0)) / (count - 1))

@@ -183,7 +183,7 @@ def rows_dates_shifted(p: Patient) -> None:
 @leak("rows")
 def rows_on_weekend(p: Patient) -> None:
     dates = pd.to_datetime(p.frame["date"])
-    fridays = np.flatnonzero(dates.dt.dayofweek == 4)
+    fridays = np.flatnonzero(dates.dt.day_of_week == 4)
     take = p.rng.choice(fridays, size=12, replace=False)
     p.symbols = tuple(sorted(p.frame["symbol"].iloc[take].unique()))
     extra = p.frame.iloc[take].copy()

@@ -305,8 +305,10 @@ def _digits(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fi
     for label, form in hidden:
         score = standard(np.where(good, form, np.nan), 1 if shape[1] > 3 else 0, least=2)
         both = (score != 0) & good
+        if both.sum() < 0.3 * good.sum():
+            continue  # digits beyond the column's rounding: what is left is the arithmetic's
         count = both.sum(axis=1)
-        series = np.where(count > 0, (score * target).sum(axis=1) / max(float(count.mean()), 1.0), np.nan)
+        series = np.where(count > 0, (score * target).sum(axis=1) / np.maximum(count, 1), np.nan)
         mean, error, n = newey_west(series)
         if np.isfinite(mean) and abs(mean) - 5 * error > 0.1:
             return _hidden(

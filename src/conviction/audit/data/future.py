@@ -154,9 +154,14 @@ def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: 
         with np.errstate(all="ignore"):
             off = np.abs(column - fitted)
             equal = wrong & (off <= tolerance) & (off < 0.2 * own)
-        if equal.sum() > hits.sum():
+            # Ranks of few symbols repeat by chance; only what exceeds that counts.
+            usual = float(((off <= tolerance) & match.compared & ~wrong).sum()) / max(
+                int((match.compared & ~wrong).sum()), 1
+            )
+        excess = (equal.sum() / wrong.sum() - usual) / max(1 - usual, 1e-9)
+        if equal.sum() > hits.sum() and excess >= 0.4:
             best, hits = later, equal
-    if hits.sum() < max(5, 0.4 * wrong.sum()):
+    if hits.sum() < 5:
         return None
     grid = ctx.panel.unpack(hits.astype(float)) == 1
     symbols = ctx.symbols_of(grid)

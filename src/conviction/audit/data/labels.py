@@ -202,13 +202,15 @@ def _name_the_defect(
             continue
         hit = float(compare(values, candidate, slack * (100 if "percent" in kind else 1))[usable].mean())
         if hit > share:
-            best, severity, share = kind, weight, hit
+            whole = comparable & np.isfinite(candidate)
+            general = float(compare(values, candidate, slack * (100 if "percent" in kind else 1))[whole].mean()) > 0.98
+            # A unit or another definition is one only where it holds everywhere.
+            best, severity, share = kind, weight if general else "error", hit
     certain = 0.95 if binary else 0.7
     symbols, where = _concentration(ctx, comparable, wrong)
     if share >= certain:
         explanation = _say(best, name, horizon)
         evidence |= {"matches": best, "share_matched": share}
-        severity = severity if bad > 0.9 * n else "error"
     else:
         severity = "error"
         shuffled = not binary and _same_multiset(values, expected, comparable)
