@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conviction.audit import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
@@ -42,6 +42,8 @@ REPORT = AuditReport(
     dataset=FACTS, checks=(CHECK,), findings=(NOTE, WARNING, LEAK), quality={"k": [1, 2]}, profiles=(PROFILE,)
 )
 
+#: A busy machine is no reason to fail.
+unhurried = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 texts = st.text(max_size=30)
 findings = st.builds(
     Finding,
@@ -58,6 +60,7 @@ findings = st.builds(
 )
 
 
+@unhurried
 @given(st.lists(findings, max_size=4))
 def test_a_report_survives_its_json(found):
     report = replace(REPORT, findings=tuple(found), profiles=())
@@ -65,6 +68,7 @@ def test_a_report_survives_its_json(found):
     assert report.verdict == ("fail" if any(f.severity == "error" for f in found) else "pass")
 
 
+@unhurried
 @given(st.lists(findings, max_size=4), st.integers(60, 160))
 def test_no_line_of_the_table_is_longer_than_asked(found, width):
     table = replace(REPORT, findings=tuple(found)).to_table(width=width)
