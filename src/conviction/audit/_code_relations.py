@@ -53,6 +53,14 @@ class Evidence:
     only_borders: bool = True
 
 
+def _some_bit_differs(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]], where: Mask) -> bool:
+    """Return False when two columns are plainly equal on the rows `where`, which most are: one pass instead of ten."""
+    if a.dtype != b.dtype or a.dtype.itemsize not in (4, 8):
+        return True
+    bits = np.int32 if a.dtype.itemsize == 4 else np.int64
+    return bool(((a.view(bits) != b.view(bits)) & where).any())
+
+
 class Relations:
     """Runs one function on variants of its bars and gathers what it must not do.
 
@@ -138,8 +146,10 @@ class Relations:
 
     def wrong(self, name: str, a: Columns, b: Columns, where: Mask) -> Mask:
         """Return the rows `where` at which a column differs beyond rounding noise."""
-        tolerance = FLOAT32_TOLERANCE if a[name].dtype == np.float32 else TOLERANCE
         wrong = np.zeros(self.grid.rows, dtype=np.bool_)
+        if not _some_bit_differs(a[name], b[name], where):
+            return wrong
+        tolerance = FLOAT32_TOLERANCE if a[name].dtype == np.float32 else TOLERANCE
         wrong[where] = differs(a[name][where], b[name][where], tolerance=tolerance, scale=self._scale[name])
         rows = np.flatnonzero(wrong)
         apart = np.abs(a[name][rows] - b[name][rows])
