@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -95,11 +96,15 @@ class Recomputation:
         self.tolerance = tolerance
         self.coder = ValueCoder()
         self.matrix = matrix
-        self.base: Columns = align(matrix, self.grid, None, self.names, self.coder)
         self.rebuilt: set[str] = set()
         self.missing: set[str] = set(self.names)
         self.guilty: dict[str, Offence] = {}
         self.cells = 0
+
+    @cached_property
+    def base(self) -> Columns:
+        """The matrix as columns on the grid; made when a column has to be looked at cell by cell."""
+        return align(self.matrix, self.grid, None, self.names, self.coder)
 
     @property
     def proved(self) -> set[str]:
