@@ -146,6 +146,13 @@ def _surprise(ctx: Context, values: Array) -> Array:
     return ctx.panel.unpack(y - slope * x)
 
 
+def persistence(view: Array) -> float:
+    """Return the mean autocorrelation of a view within symbols."""
+    z = standard(view, 0, least=20)
+    both = (z[1:] != 0) & (z[:-1] != 0)
+    return float((z[1:] * z[:-1]).sum() / max(int(both.sum()), 1))
+
+
 def strengths(view: Array, drivers: list[Driver], *, shared: bool) -> list[Strength]:
     """Return the association of one view of a column with every driver.
 
@@ -179,6 +186,9 @@ def strengths(view: Array, drivers: list[Driver], *, shared: bool) -> list[Stren
 
 def _strength(driver: Driver, kind: str, series: Array) -> Strength:
     mean, error, n = newey_west(series, driver.horizon)
+    if n < max(50, 30 * driver.horizon if driver.horizon > 1 else 0):
+        error = float("inf")  # too few separate spans for the error to mean anything
+    error *= float(np.sqrt(1 + 6 * driver.horizon / max(n, 1)))
     return Strength(driver.name, kind, mean, error, n)
 
 

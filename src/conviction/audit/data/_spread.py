@@ -53,7 +53,8 @@ def find_sum(ctx: Context, names: list[str]) -> Found | None:
         y = (y - y.mean()) / y.std()
         first = _halves(rows, horizon)
         r = _cross_fit(x, y, first)
-        if r < _BOUND:
+        # Few separate spans let any sum of slow columns fit: the bound grows as they get fewer.
+        if r < _BOUND + 4 / np.sqrt(len(np.unique(rows)) / horizon):
             continue
         coefficients, t = _t_values(x, y)
         guilty = np.flatnonzero(np.abs(t) > 0.15 * np.abs(t).max())
@@ -119,7 +120,7 @@ def find_product(ctx: Context, names: list[str]) -> Found | None:
             i, j = np.unravel_index(int(np.argmax(r)), r.shape)
             if r[i, j] > best[0]:
                 best = (float(r[i, j]), int(i), int(j), how)
-        if best[0] > _BOUND:
+        if best[0] > _BOUND + 3 / np.sqrt(len(np.unique(rows)) / horizon):
             pair = (names[best[1]], names[best[2]])
             return pair, best[0], best[3], f"return over {horizon} session(s)"
     return None

@@ -227,7 +227,10 @@ def clean_rows(table: Table, *, known_sessions: set[Any] | None) -> pl.DataFrame
         foreign = share < 0.5
         # What most symbols share stays, session of the exchange or not: it is reported, not removed.
         strange = ~counts["session"].is_in(list(known_sessions)) if known_sessions else share < 0.1
-        foreign = foreign & strange
+        # Rows after a long silence of everyone are nobody's next session, whatever the calendar says.
+        block = (counts["session"].diff().dt.total_days().fill_null(0) > 60).cast(pl.Int64).cum_sum()
+        main = int(block.mode().min())  # type: ignore[arg-type]
+        foreign = foreign & (strange | (block != main))
         frame = frame.filter(~pl.col("session").is_in(counts["session"].filter(foreign).implode()))
     return frame.sort("symbol", "session")
 

@@ -14,12 +14,13 @@ from conviction.audit.data._association import (
     make_drivers,
     market_strengths,
     newey_west,
+    persistence,
     pooled_ranks,
     standard,
     strengths,
     xi,
 )
-from conviction.audit.data._context import Context
+from conviction.audit.data._context import Context, SkipCheckError
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
@@ -28,6 +29,7 @@ _REMEDY = (
 )
 _MOVES = ("next return", "return over", "return of", "next gap")
 XI_BOUND = 0.2
+MIN_SESSIONS = 60
 MAX_XI_ROWS = 40_000
 
 
@@ -83,6 +85,9 @@ def column_views(ctx: Context, name: str) -> Iterator[tuple[str, Array]]:
 
 def check_association(ctx: Context) -> Iterator[Finding]:
     """Ask every column that is not proved causal whether it goes with what follows more than honest columns do."""
+    if len(ctx.panel.sessions) < MIN_SESSIONS:
+        why = f"fewer than {MIN_SESSIONS} sessions"
+        raise SkipCheckError(why)
     drivers = drivers_of(ctx)
     orders = _orders(drivers)
     for name in ctx.table.features:
@@ -104,11 +109,15 @@ def _judge(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fin
     for view, values in column_views(ctx, name):
         ranks = pooled_ranks(values)
         found = strengths(ranks, drivers, shared=shared)
+        slow = persistence(ranks) > 0.9
         found += market_strengths(
             values, [d for d in drivers if d.name.startswith(("next return", "return over", "next change"))]
         )
         for strength in found:
             bound, z = _bound(strength, horizon[strength.driver])
+            if slow and strength.kind == "within symbols":
+                # A level centred on its own history leans against what follows in it (Stambaugh 1999), for nobody's fault.
+                bound += 1.2 * np.sqrt(3 * horizon[strength.driver] / max(strength.sessions, 1))
             excess = abs(strength.mean) - z * strength.error - bound
             if strength.beyond(bound, z) and (worst is None or excess > worst[0]):
                 worst = (excess, strength, view)
@@ -321,6 +330,9 @@ def check_spread(ctx: Context) -> Iterator[Finding]:
     """Ask columns together: sums, differences and products of several may give the target that none gives alone."""
     from conviction.audit.data._spread import find_product, find_sum
 
+    if len(ctx.panel.sessions) < MIN_SESSIONS:
+        why = f"fewer than {MIN_SESSIONS} sessions"
+        raise SkipCheckError(why)
     names = [
         n
         for n in ctx.table.features

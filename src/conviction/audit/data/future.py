@@ -10,7 +10,7 @@ from conviction.audit._report import Finding
 from conviction.audit.data._context import Context, SkipCheckError
 from conviction.audit.data._indicators import Bars, Entry
 from conviction.audit.data._library import Library
-from conviction.audit.data._match import Match, Matcher, equality_tolerance
+from conviction.audit.data._match import Match, Matcher, equality_tolerance, fit_affine
 from conviction.audit.data._panel import Array
 from conviction.audit.data._rolling import lag
 
@@ -130,6 +130,30 @@ def check_deviations(ctx: Context) -> Iterator[Finding]:
             finding = _over_border(ctx, name, match, column, match.wrong | warm)
             if finding is not None:
                 yield finding
+    yield from _wholly_over_borders(ctx)
+
+
+def _wholly_over_borders(ctx: Context) -> Iterator[Finding]:
+    """Look for exponential means that run on from symbol to symbol: their start-up spoils too many rows to match."""
+    if len(ctx.panel.symbols) < 2:
+        return
+    for name, match in ctx.nearest.items():
+        if name in ctx.accused or match.entry.lookback is not None:
+            continue
+        across = border_values(ctx, match)
+        if across is None:
+            continue
+        column = ctx.panel.pack(ctx.panel.column(name))
+        fit = fit_affine(column.reshape(-1, 1), across.reshape(-1, 1))
+        if fit is not None and fit[2] < 1e-6 and fit[3] > 0.95:
+            yield ctx.accuse(
+                "warmup.border",
+                columns=(name,),
+                first_row=0,
+                evidence={"definition": match.entry.name, "share_equal": fit[3]},
+                explanation=f"{name} is {match.entry.name} of all rows as if they were one symbol: it runs over borders.",
+                remedy="Group by symbol before every shift, window and mean.",
+            )
 
 
 def _values(ctx: Context, match: Match, later: int) -> Array:

@@ -272,7 +272,7 @@ def check_tails(ctx: Context) -> Iterator[Finding]:
     for name, filled in tails.items():
         horizon = ctx.table.targets[name]
         how = _how_filled(ctx, name, horizon, filled)
-        genuine = cut and how == "unknown values"
+        genuine = cut and (how == "unknown values" or _sign_of_another(ctx, name, filled))
         yield ctx.accuse(
             "labels.tail",
             columns=(name,),
@@ -287,6 +287,19 @@ def check_tails(ctx: Context) -> Iterator[Finding]:
             ),
             remedy="Leave the target missing where the future is missing, and drop those rows from training.",
         )
+
+
+def _sign_of_another(ctx: Context, name: str, filled: Array) -> bool:
+    """Whether a filled binary target is the sign of a return target of its horizon in every filled row."""
+    values = ctx.panel.column(name)
+    if not is_binary(values):
+        return False
+    moves = [
+        ctx.panel.column(n)
+        for n, h in ctx.table.targets.items()
+        if h == ctx.table.targets[name] and not is_binary(ctx.panel.column(n))
+    ]
+    return any(np.isfinite(m[filled]).all() and _direction_equal(values, m, 0.0)[filled].all() for m in moves)
 
 
 def _how_filled(ctx: Context, name: str, horizon: int, filled: Array) -> str:

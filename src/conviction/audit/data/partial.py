@@ -60,7 +60,7 @@ def check_periods(ctx: Context) -> Iterator[Finding]:
         best: tuple[float, int, int, float] | None = None
         for _, values in column_views(ctx, name):
             series = _daily(values, drivers[0].across, drivers[0].within, drivers[0].market, shared=shared)
-            found = _scan(series, shared=shared)
+            found = _scan(series, shared=shared, width=values.shape[1])
             if found is not None and (best is None or found[3] > best[3]):
                 best = found
         if best is not None:
@@ -93,25 +93,25 @@ def _daily(values: Array, across: Array, within: Array, market: Array, *, shared
     return np.where(count >= min(4, values.shape[1]), (score * other).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _scan(series: Array, *, shared: bool) -> tuple[float, int, int, float] | None:
+def _scan(series: Array, *, shared: bool, width: int) -> tuple[float, int, int, float] | None:
     good = np.isfinite(series)
     if good.sum() < 60:
         return None
     x = np.where(good, series, 0.0)
     spread = float(np.median(np.abs(series[good] - np.median(series[good]))) * 1.4826)
-    spread = max(spread, 0.05, 0.7 if shared else 0.0)
+    spread = max(spread, 0.7 / np.sqrt(1 if shared else width))
     best: tuple[float, int, int, float] | None = None
-    for width in _WINDOWS:
-        if width > len(x) // 2:
+    for span in _WINDOWS:
+        if span > len(x) // 2:
             continue
         total, count = np.cumsum(np.append(0.0, x)), np.cumsum(np.append(0, good))
-        n = count[width:] - count[:-width]
-        mean = (total[width:] - total[:-width]) / np.maximum(n, 1)
-        # A scan over T/width separate windows: the bound grows with their number.
-        z = np.sqrt(2 * np.log(max(len(x) * 20 / width, 2))) + 2.0
+        n = count[span:] - count[:-span]
+        mean = (total[span:] - total[:-span]) / np.maximum(n, 1)
+        # A scan over T/span separate windows: the bound grows with their number.
+        z = np.sqrt(2 * np.log(max(len(x) * 20 / span, 2))) + 2.0
         bound = 0.1 + z * spread / np.sqrt(np.maximum(n, 1))
-        excess = np.where(n >= 0.7 * width, np.abs(mean) - bound, -1.0)
+        excess = np.where(n >= 0.7 * span, np.abs(mean) - bound, -1.0)
         where = int(np.argmax(excess))
         if excess[where] > 0 and (best is None or excess[where] > best[3]):
-            best = (float(mean[where]), where, width, float(excess[where]))
+            best = (float(mean[where]), where, span, float(excess[where]))
     return best

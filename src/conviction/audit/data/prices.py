@@ -161,6 +161,9 @@ def check_stale(ctx: Context) -> Iterator[Finding]:
 
 def check_real_data(ctx: Context) -> Iterator[Finding]:
     """Sum named evidence for and against market prices; accuse the dataset, or single symbols, where it is against."""
+    if ctx.table.intraday:
+        why = "what real markets show is known here for daily bars only"
+        raise SkipCheckError(why)
     evidence = gather(ctx)
     ctx.quality["evidence"] = evidence
     ctx.quality["confidence"] = value = confidence(evidence)
