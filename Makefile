@@ -56,7 +56,7 @@ run: $(STAMPS)/core  ## the main job on real prices that ship inside a dependenc
 
 test: $(STAMPS)/dev  ## the fast tests
 	@echo "== tests (those marked slow: make test-all)"
-	@$(BIN)/python -m pytest -m "not slow" -q
+	@$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile
 
 test-all: $(STAMPS)/dev  ## every test, the slow ones too
 	@$(BIN)/python -m pytest -q
