@@ -22,6 +22,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -366,27 +367,34 @@ def per_symbol(sessions):
 
 
 def memory(library, sessions):
-    """Return the peak memory of a study, the panel itself included, in feature matrices; in a process of its own."""
-    code = f"""
-import ctypes, gc, sys
+    """Return the peak memory of a study above that of the process with its panel read, in feature matrices."""
+    panel, plan, _ = make_data(0, sessions)
+    with tempfile.TemporaryDirectory() as folder:
+        panel.frame.write_parquet(f"{folder}/panel.parquet")
+        plan.frame.write_parquet(f"{folder}/plan.parquet")
+        code = f"""
+import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
+import polars as pl
 import tuning as bench
-import lightgbm, xgboost, optuna, joblib, sklearn.metrics
-from conviction.tuning import TuningParameters, tune
+from types import SimpleNamespace
+from conviction.folds import FoldPlan
 from conviction.testing import planted_panel
-tune(planted_panel(n_symbols=4, n_sessions=300, n_features=8, planted_auc=0.55, seed=0), bench.small_plan(), target="relative",
-     model={library!r}, tuning=TuningParameters(n_trials=1), seed=0)
+from conviction.tuning import TuningParameters, tune
+small = planted_panel(n_symbols=4, n_sessions=300, n_features=8, planted_auc=0.55, seed=0)
+call = {{"target": "relative", "model": {library!r}, "seed": 0}}
+tune(small, bench.small_plan(), tuning=TuningParameters(n_trials=1), **call)
+frame = pl.read_parquet({folder!r} + "/panel.parquet")
+panel = SimpleNamespace(frame=frame, features={panel.features!r}, targets=("relative",))
+plan = FoldPlan.from_frame(pl.read_parquet({folder!r} + "/plan.parquet"))
 before = bench.now_mb()
-panel, plan, data = bench.make_data(0, {sessions})
-del data
-gc.collect()
-ctypes.CDLL("libc.so.6").malloc_trim(0)
 with bench.Peak() as peak:
-    tune(panel, plan, target="relative", model={library!r}, tuning=TuningParameters(n_trials=3), seed=0)
-size = panel.frame.height * len(panel.features) * 4 / 2**20
-print((peak.mb - before) / size)
+    tune(panel, plan, tuning=TuningParameters(n_trials=3), **call)
+print((peak.mb - before) / (frame.height * len(panel.features) * 4 / 2**20))
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, check=True
+        )
     return round(float(done.stdout.strip().splitlines()[-1]), 2)
 
 
@@ -430,7 +438,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--sessions", type=int, default=300, help="development sessions")
+    parser.add_argument("--sessions", type=int, default=500, help="development sessions")
     parser.add_argument("--libraries", nargs="*", default=["lightgbm", "xgboost"])
     parser.add_argument("--only", nargs="*", default=["race", "means", "symbols", "memory"])
     options = parser.parse_args(arguments)

@@ -77,7 +77,14 @@ def _lightgbm_sets(train: Block, inner: Block | None, params: LightGBMParameters
 
     key = ("lightgbm", params.max_bin, params.class_balance)
     if key not in train.cache:
-        dataset_params = {"max_bin": params.max_bin, "feature_pre_filter": False, "verbosity": -1, "num_threads": 1}
+        dataset_params = {
+            "max_bin": params.max_bin,
+            # LightGBM copies the sample to double with its row numbers: all rows would take three times the matrix.
+            "bin_construct_sample_cnt": 20_000,
+            "feature_pre_filter": False,
+            "verbosity": -1,
+            "num_threads": 1,
+        }
         train.cache[key] = lgb.Dataset(
             train.matrix,
             train.labels,
@@ -115,6 +122,7 @@ def fit_lightgbm(
         "metric": {"auc": "auc", "logloss": "binary_logloss"}[params.early_stopping_metric],
         "subsample_freq": 1,
         "max_bin": params.max_bin,
+        "bin_construct_sample_cnt": 20_000,
         "feature_pre_filter": False,
         "seed": seed,
         "num_threads": n_threads,
