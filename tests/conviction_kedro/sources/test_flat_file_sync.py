@@ -1,7 +1,5 @@
 """The copy of flat files: whole, once, resumable, and honest about what is not there."""
 
-# ruff: noqa: PLR0917  # fixtures are arguments
-
 from __future__ import annotations
 
 import hashlib
