@@ -225,8 +225,8 @@ def _foreign_findings(relations: Relations, deaf: set[str]) -> list[Finding]:
                 remedy="pass everything in through the bars, or join it as of the moment it was known.",
             )
         )
-    crossing = {name for name in relations.base if _varies_within_sessions(relations.base[name], relations)}
-    suspects = (set(relations.base) if captured else deaf) & crossing - set(relations.guilty)
+    suspects = (set(relations.base) if captured else deaf) - set(relations.guilty)
+    suspects = {name for name in suspects if _varies_within_sessions(relations.base[name], relations)}
     close = relations.bars.numbers.get("close")
     if not suspects or close is None or len(relations.grid.symbols) < 3:
         return findings

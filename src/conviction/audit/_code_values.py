@@ -77,8 +77,8 @@ class ValueCoder:
     def encode(self, series: pl.Series) -> NDArray[np.floating[Any]]:
         """Return a column as floats, NaN for missing; float32 stays float32."""
         dtype = series.dtype
-        if dtype == pl.Float32:
-            return series.fill_null(float("nan")).to_numpy()
+        if dtype in (pl.Float32, pl.Float64):
+            return series.to_numpy()  # nulls become NaN
         if dtype.is_numeric() or dtype == pl.Boolean:
             return series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
         if dtype.is_temporal():
