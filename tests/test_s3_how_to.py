@@ -41,7 +41,7 @@ def s3():
         endpoint_url=settings["AWS_ENDPOINT_URL"],
         region_name="us-east-1",
         aws_access_key_id="testing",
-        aws_secret_access_key="testing",  # noqa: S106 (a word, for a server of this test)
+        aws_secret_access_key="testing",
     )
     client.create_bucket(Bucket="my-bucket")
     yield settings, client
