@@ -232,5 +232,8 @@ def suspicious_symbols(ctx: Context) -> list[tuple[str, dict[str, float | int | 
         own = moves[:, [s]]
         memory = clustering(own)
         if np.isfinite(memory) and memory < 0.02 + 0.3 * noise[s]:
-            out.append((ctx.panel.symbols[s], {"correlation_with_the_others": float(r[s]), "memory_of_size": memory}))
+            # A defensive share in a calm year looks like this too: two years are asked for before it is an accusation.
+            certain = n[s] >= 450 and r[s] < noise[s] and memory < 0.02
+            facts = {"correlation_with_the_others": float(r[s]), "memory_of_size": memory, "certain": int(certain)}
+            out.append((ctx.panel.symbols[s], dict(facts)))
     return out[:3]

@@ -13,7 +13,7 @@ import numpy as np
 from conviction.audit._report import Finding
 from conviction.audit.data._association import is_shared
 from conviction.audit.data._context import Context, decimals
-from conviction.audit.data._fingerprints import SCALING_TESTS, scale_by_whole_history
+from conviction.audit.data._fingerprints import SCALING_TESTS, clipped, scale_by_whole_history
 from conviction.audit.data._panel import Array, ahead
 
 _REMEDY = (
@@ -48,11 +48,11 @@ def check_scaling(ctx: Context) -> Iterator[Finding]:
             and abs(float(np.nanmedian(match.level))) < 1e-9
             and match.share > 0.4
         )
-        if not natural:
-            for test in SCALING_TESTS:
-                found = test(packed, ctx, name)
-                if found is not None:
-                    break
+        # What is its definition as it stands was not scaled, but may have been clipped.
+        for test in (clipped,) if natural else SCALING_TESTS:
+            found = test(packed, ctx, name)
+            if found is not None:
+                break
         if found is None and match is not None and match.causal and match.share > 0.9 and not match.pooled:
             found = scale_by_whole_history(ctx, match)
         if found is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from conviction.audit._report import Finding
 from conviction.audit.data._association import is_shared, pooled_ranks, standard
 from conviction.audit.data._context import Context
-from conviction.audit.data._panel import Array
+from conviction.audit.data._panel import Array, session_mean
 from conviction.audit.data.copies import column_views, drivers_of
 
 _REMEDY = "Rebuild these rows with the code that made the others, and audit again."
@@ -59,8 +59,10 @@ def check_periods(ctx: Context) -> Iterator[Finding]:
         shared = is_shared(column)
         best: tuple[float, int, int, float] | None = None
         for _, values in column_views(ctx, name):
-            series = _daily(values, drivers[0].across, drivers[0].within, drivers[0].market, shared=shared)
-            found = _scan(series, shared=shared, width=values.shape[1])
+            if shared:
+                found = _scan_market(session_mean(values)[:, 0], drivers[0].market)
+            else:
+                found = _scan(_daily(values, drivers[0].across, drivers[0].within), width=values.shape[1])
             if found is not None and (best is None or found[3] > best[3]):
                 best = found
         if best is not None:
@@ -76,13 +78,26 @@ def check_periods(ctx: Context) -> Iterator[Finding]:
             )
 
 
-def _daily(values: Array, across: Array, within: Array, market: Array, *, shared: bool) -> Array:
-    if shared:
-        level = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=1)
-        level[~np.isfinite(level)] = np.nan
-        a = standard(pooled_ranks(level[:, None]), 0)[:, 0]
-        b = standard(pooled_ranks(market[:, None]), 0)[:, 0]
-        return np.where((a != 0) & (b != 0), a * b, np.nan)
+def _scan_market(level: Array, market: Array) -> tuple[float, int, int, float] | None:
+    """Scan for spans in which one value a session and the market's next return correlate nearly perfectly.
+
+    A session gives one observation only, so that nothing short of a copy can be told from an honest timing signal.
+    """
+    best: tuple[float, int, int, float] | None = None
+    for span in (40, 80):
+        for start in range(0, len(level) - span + 1, 5):
+            a, b = level[start : start + span], market[start : start + span]
+            both = np.isfinite(a) & np.isfinite(b)
+            if both.sum() < 0.8 * span or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+                continue
+            r = float(np.corrcoef(np.argsort(np.argsort(a[both])), np.argsort(np.argsort(b[both])))[0, 1])
+            excess = abs(r) - (0.1 + 5.0 / np.sqrt(span - 1)) if span > 40 else abs(r) - 0.85
+            if excess > 0 and (best is None or excess > best[3]):
+                best = (r, start, span, excess)
+    return best
+
+
+def _daily(values: Array, across: Array, within: Array) -> Array:
     ranks = pooled_ranks(values)
     if values.shape[1] > 3:
         score, other = standard(ranks, 1), across
@@ -93,13 +108,13 @@ def _daily(values: Array, across: Array, within: Array, market: Array, *, shared
     return np.where(count >= min(4, values.shape[1]), (score * other).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _scan(series: Array, *, shared: bool, width: int) -> tuple[float, int, int, float] | None:
+def _scan(series: Array, *, width: int) -> tuple[float, int, int, float] | None:
     good = np.isfinite(series)
     if good.sum() < 60:
         return None
     x = np.where(good, series, 0.0)
     spread = float(np.median(np.abs(series[good] - np.median(series[good]))) * 1.4826)
-    spread = max(spread, 0.7 / np.sqrt(1 if shared else width))
+    spread = max(spread, 0.7 / np.sqrt(width))
     best: tuple[float, int, int, float] | None = None
     for span in _WINDOWS:
         if span > len(x) // 2:

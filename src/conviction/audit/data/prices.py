@@ -185,6 +185,7 @@ def check_real_data(ctx: Context) -> Iterator[Finding]:
             yield ctx.accuse(
                 "prices.real_symbol",
                 symbols=(symbol,),
+                severity="error" if facts["certain"] else "warning",
                 evidence=facts,
                 explanation=f"The prices of {symbol} move with nobody and without memory: they are not that stock's prices.",
                 remedy="Compare this symbol with a trusted source.",
