@@ -36,6 +36,7 @@ class StageScore:
     """What one stage of a trial gave."""
 
     value: float
+    by_session: list[float]
     facts: Mapping[str, Any]
     predictions_sha: str
 
@@ -78,8 +79,10 @@ def score_stages(
     for stage in stages:
         fitted = fit_blocks(model, stage.train, stage.watched, params=params, seed=seed, n_threads=n_threads)
         scores = fitted.predict_block(stage.scored)
+        parts = auc_parts(stage.scored, scores, objective=objective)
         yield StageScore(
-            value=objective_value(stage.scored, scores, objective=objective),
+            value=sum(parts) / len(parts),
+            by_session=parts if objective == "auc_daily" else [],
             facts=fitted.facts,
             predictions_sha=hashlib.sha256(scores.tobytes()).hexdigest(),
         )
@@ -106,6 +109,12 @@ def objective_value(block: Block, scores: NDArray[np.float64], *, objective: Obj
     TuningError
         If no session (or the whole block) has both classes.
     """
+    parts = auc_parts(block, scores, objective=objective)
+    return sum(parts) / len(parts)
+
+
+def auc_parts(block: Block, scores: NDArray[np.float64], *, objective: ObjectiveName) -> list[float]:
+    """Return the AUC of each session that has both classes, in order, or of all rows as the only part."""
     groups = pl.Series("session", np.zeros(len(block), dtype=np.int8)) if objective == "auc_pooled" else block.sessions
     if groups is None:
         raise TuningError(what="auc_daily needs sessions", got="rows without keys", allowed="keys", fix="pass keys")
@@ -130,4 +139,4 @@ def objective_value(block: Block, scores: NDArray[np.float64], *, objective: Obj
             fix="use tuning.objective=auc_pooled (one symbol has no cross-section) or a longer inner block",
         )
     auc = (pl.col("rank_sum") - pl.col("ones") * (pl.col("ones") + 1) / 2) / (pl.col("ones") * pl.col("zeros"))
-    return float(by_group.select(auc.mean()).item())
+    return by_group.select(auc.alias("auc"))["auc"].to_list()

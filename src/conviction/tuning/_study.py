@@ -104,11 +104,13 @@ def run_study(
         trial.set_user_attr("index", trial.number if tuning.shared else index)
         trial.set_user_attr("params", params)
         values: list[float] = []
+        by_session: list[float] = []
         pruned = False
         for step, stage in enumerate(
             score_stages(stages, model=model, params=params, objective=tuning.objective, seed=seed, n_threads=n_threads)
         ):
             values.append(stage.value)
+            by_session += stage.by_session
             trial.report(sum(values) / len(values), step)
             trial.set_user_attr("scores", values)
             trial.set_user_attr("facts", dict(stage.facts))
@@ -116,6 +118,7 @@ def run_study(
             pruned = tuning.pruning and step + 1 < len(stages) and trial.should_prune()
             if pruned:
                 break
+        trial.set_user_attr("by_session", by_session)
         trial.set_user_attr("seconds", time.perf_counter() - started)
         if pruned:
             study.tell(trial, state=states.PRUNED)
@@ -137,6 +140,7 @@ def _record(trial: Any, *, complete: bool) -> dict[str, Any]:
         "state": "complete" if complete else "pruned",
         "value": sum(attributes["scores"]) / len(attributes["scores"]),
         "scores": attributes["scores"],
+        "by_session": attributes.get("by_session", []),
         "params": attributes["params"],
         "facts": attributes["facts"],
         "predictions_sha": attributes["predictions_sha"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
 import polars as pl
 
 from conviction.errors import TuningError
@@ -184,7 +185,7 @@ def tune(
     watcher.finish(task)
     flat = [trial for fold_trials in found for trial in fold_trials]
     return TuningResult(
-        best={fold: _best(fold_trials) for fold, fold_trials in zip(chosen, found, strict=True)},
+        best={fold: _best(fold_trials, margin=tuning.margin) for fold, fold_trials in zip(chosen, found, strict=True)},
         trials=_trials_frame(flat),
         ledger=_extended(known, flat, identity, objective=tuning.objective),
     )
@@ -212,10 +213,15 @@ def search_space(model: str, tuning: TuningParameters) -> SearchSpace:
     return space
 
 
-def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
+def _best(trials: list[dict[str, Any]], *, margin: float) -> dict[str, Any]:
     complete = [trial for trial in trials if trial["state"] == "complete"]
     # max keeps the first of equals, so ties go to the earlier trial.
-    return dict(max(complete, key=lambda trial: trial["value"])["params"])
+    best, first = max(complete, key=lambda trial: trial["value"]), complete[0]
+    if margin and best is not first:
+        gain = np.asarray(best["by_session"]) - np.asarray(first["by_session"])
+        if gain.mean() <= margin * gain.std(ddof=1) / np.sqrt(len(gain)):
+            best = first
+    return dict(best["params"])
 
 
 def _trials_frame(trials: list[dict[str, Any]]) -> pl.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ObjectiveName = Literal["auc_daily", "auc_pooled"]
 
@@ -27,6 +27,10 @@ class TuningParameters(BaseModel):
         1 it is the plan's inner block.
     pruning : bool
         Stop a trial whose first blocks are worse than the median of earlier trials; needs `inner_folds` > 1.
+    margin : float
+        Standard errors of the paired difference by session by which a trial must beat the configured parameters to
+        replace them. 0 takes the best score as it is; 1 or 2 guards against the luckiest of many noisy scores. Needs
+        `auc_daily`.
     shared : bool
         Whether other workers add trials to the same storage at the same time. Their running trials are left alone, a
         study may end with a few trials more than `n_trials`, and the order of trials is not repeatable.
@@ -47,5 +51,13 @@ class TuningParameters(BaseModel):
     n_startup_trials: int = Field(default=5, ge=1)
     inner_folds: int = Field(default=1, ge=1)
     pruning: bool = False
+    margin: float = Field(default=0.0, ge=0)
     shared: bool = False
     search: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.margin and self.objective != "auc_daily":
+            message = "margin compares trials session by session: it needs objective=auc_daily"
+            raise ValueError(message)
+        return self

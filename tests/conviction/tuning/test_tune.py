@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
+from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from conviction.errors import TuningError
@@ -200,6 +201,40 @@ def test_the_objective_is_scikit_learns_auc_with_ties():
     by_day = [roc_auc_score(y[i : i + 8], scores[i : i + 8]) for i in range(0, n, 8) if 0 < y[i : i + 8].sum() < 8]
     assert len(by_day) < n // 8
     assert objective_value(block, scores, objective="auc_daily") == pytest.approx(np.mean(by_day), abs=1e-12)
+
+
+def test_with_a_margin_the_configured_parameters_stay_unless_they_are_clearly_beaten(panel, plan):
+    """The paired difference by session decides: luck does not replace the configuration, a real gain does."""
+    call = {"target": "relative", "model": "lightgbm", "folds": [1], "params": {"num_leaves": 9}}
+    replaced = 0
+    for seed in range(3):
+        plain = tune(panel, plan, tuning=QUICK, seed=seed, **call)
+        careful = tune(panel, plan, tuning=QUICK.model_copy(update={"margin": 3.0}), seed=seed, **call)
+        assert careful.trials.drop("seconds").equals(plain.trials.drop("seconds"))
+        first = json.loads(plain.trials.sort("trial")["params"][0])
+        replaced += plain.best[1] != first
+        assert careful.best[1] == first
+    assert replaced > 0
+    # Configured to see one feature's noise only: every trial with more leaves and rows beats it clearly.
+    blind = {
+        "n_estimators": 1,
+        "early_stopping_rounds": None,
+        "num_leaves": 2,
+        "min_child_samples": 200,
+        "subsample": 0.5,
+    }
+    noise = SimpleNamespace(
+        frame=panel.frame.with_columns(
+            relative=(pl.col("x000") > pl.col("x000").median().over("session")).cast(pl.Int8)
+        ),
+        features=panel.features,
+        targets=panel.targets,
+    )
+    tuning = TuningParameters(n_trials=4, margin=2.0, search={"lightgbm": {"num_leaves": {"high": 63}}})
+    found = tune(noise, plan, target="relative", model="lightgbm", tuning=tuning, params=blind, seed=0, folds=[1])
+    assert found.best[1]["num_leaves"] > 4
+    with pytest.raises(ValidationError, match="needs objective=auc_daily"):
+        TuningParameters(margin=1.0, objective="auc_pooled")
 
 
 @pytest.mark.slow
