@@ -6,7 +6,7 @@ standard error (Newey and West 1987, lag floor(4 (T/100)^(2/9)), at least the ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,10 +49,13 @@ def pooled_ranks(values: Array) -> Array:
     out = np.full(flat.shape, np.nan)
     finite = flat[good]
     if len(finite):
-        ordered = np.sort(finite)
-        low = np.searchsorted(ordered, finite, side="left")
-        high = np.searchsorted(ordered, finite, side="right")
-        out[good] = (low + high) / (2.0 * len(finite))
+        order = np.argsort(finite)
+        ordered = finite[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        length = np.diff(np.append(starts, len(ordered)))
+        ranks = np.empty(len(finite))
+        ranks[order] = np.repeat(starts + length / 2.0, length)
+        out[good] = ranks / len(finite)
     return out.reshape(values.shape)
 
 
@@ -144,6 +147,15 @@ def _surprise(ctx: Context, values: Array) -> Array:
         return np.full(ctx.panel.shape, np.nan)
     slope = float((x[good] @ y[good]) / max(float(x[good] @ x[good]), 1e-12))
     return ctx.panel.unpack(y - slope * x)
+
+
+def thinned(drivers: list[Driver], step: int) -> list[Driver]:
+    """Return the drivers of every `step`-th symbol: a wide panel tells the same with a part of its symbols."""
+    if step <= 1:
+        return drivers
+    return [
+        replace(d, values=d.values[:, ::step], across=d.across[:, ::step], within=d.within[:, ::step]) for d in drivers
+    ]
 
 
 def persistence(view: Array) -> float:

@@ -88,7 +88,8 @@ def audit_dataset(
     """
     table = read_table(frame, targets=targets)
     sessions = _calendar_sessions(table, calendar)
-    clean = clean_rows(table, known_sessions=None if sessions is None else set(pl.Series(sorted(sessions)).to_list()))
+    known = None if sessions is None else set(sessions)
+    clean = clean_rows(table, known_sessions=known)
     if clean.is_empty():
         raise AuditError(
             what="no row has both a symbol and a session",
@@ -104,7 +105,8 @@ def audit_dataset(
         reference=_reference(reference),
         observer=observer or SilentObserver(),
     )
-    findings, runs = _run(ctx, clean)
+    del clean
+    findings, runs = _run(ctx, known)
     findings.sort(key=lambda f: _RANK[f.severity])
     panel = ctx.panel
     facts = DatasetFacts(
@@ -153,7 +155,7 @@ def _reference(frame: Any) -> Panel | None:
     return panel_of(table, clean_rows(table, known_sessions=None))
 
 
-def _run(ctx: Context, clean: pl.DataFrame) -> tuple[list[Finding], list[CheckRun]]:
+def _run(ctx: Context, known: set[Any] | None) -> tuple[list[Finding], list[CheckRun]]:
     findings: list[Finding] = []
     runs: list[CheckRun] = []
     ctx.observer.start("audit", len(DATA_CHECKS))
@@ -162,7 +164,7 @@ def _run(ctx: Context, clean: pl.DataFrame) -> tuple[list[Finding], list[CheckRu
         if len(ctx.set_aside) > aside and check.family not in ("rows", "prices"):
             # A symbol whose rows or prices are broken would drag every column with it: it is reported once, then left out.
             aside = len(ctx.set_aside)
-            _leave_out(ctx, clean)
+            _leave_out(ctx, known)
         started = time.perf_counter()
         skipped, found = None, []
         try:
@@ -187,7 +189,8 @@ def _run(ctx: Context, clean: pl.DataFrame) -> tuple[list[Finding], list[CheckRu
     return findings, runs
 
 
-def _leave_out(ctx: Context, clean: pl.DataFrame) -> None:
+def _leave_out(ctx: Context, known: set[Any] | None) -> None:
+    clean = clean_rows(ctx.table, known_sessions=known)
     left = clean.filter(~pl.col("symbol").is_in(list(ctx.set_aside)))
     if left["symbol"].n_unique() * 2 >= clean["symbol"].n_unique() and not left.is_empty():
         ctx.panel = panel_of(ctx.table, left)

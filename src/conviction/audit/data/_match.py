@@ -357,7 +357,7 @@ def verify_match(column: Array, values: Array, entry: Entry, k: int, *, limit: f
         pooled=pooled is not None,
         wrong=wrong,
         compared=good,
-        residual=residual,
+        residual=residual.astype(np.float32),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,8 @@ class Panel:
     rows: Array
     frame: pl.DataFrame
     prices: dict[str, str]
-    _flat: Array
     _pack: Array | None
-    _cache: dict[str, Array] = field(default_factory=dict)
+    _grids: dict[str, Array]
 
     @classmethod
     def build(cls, frame: pl.DataFrame, *, prices: dict[str, str]) -> Panel:
@@ -54,15 +53,21 @@ class Panel:
         if not present.all():
             # Stable: present rows first, in time order; each symbol's windows then run over its own rows.
             packing = np.argsort(~present, axis=0, kind="stable")
+        grids: dict[str, Array] = {}
+        for name in [c for c, t in frame.schema.items() if t == pl.Float64]:
+            grid = np.full(present.size, np.nan)
+            grid[flat] = frame[name].fill_null(float("nan")).to_numpy()
+            grid[~np.isfinite(grid)] = np.nan
+            grids[name] = grid.reshape(shape)
         return cls(
             symbols=tuple(symbols.to_list()),
             sessions=sessions.to_numpy(),
             present=present,
             rows=rows,
-            frame=frame,
+            frame=frame.drop(list(grids)),
             prices=prices,
-            _flat=flat,
             _pack=packing,
+            _grids=grids,
         )
 
     @property
@@ -72,13 +77,7 @@ class Panel:
 
     def column(self, name: str) -> Array:
         """Return a column of the dataset on the grid, float64 with NaN; treat as read-only."""
-        if name not in self._cache:
-            values = self.frame[name].fill_null(float("nan")).to_numpy()
-            grid = np.full(self.present.size, np.nan)
-            grid[self._flat] = values
-            grid[~np.isfinite(grid)] = np.nan
-            self._cache[name] = grid.reshape(self.shape)
-        return self._cache[name]
+        return self._grids[name]
 
     def price(self, standard: str) -> Array | None:
         """Return open, high, low, close or volume on the grid, or None where the dataset has none."""

@@ -18,6 +18,7 @@ from conviction.audit.data._association import (
     pooled_ranks,
     standard,
     strengths,
+    thinned,
     xi,
 )
 from conviction.audit.data._context import Context, SkipCheckError
@@ -30,6 +31,7 @@ _REMEDY = (
 _MOVES = ("next return", "return over", "return of", "next gap")
 XI_BOUND = 0.2
 MIN_SESSIONS = 60
+MOST_CELLS = 150_000
 MAX_XI_ROWS = 40_000
 
 
@@ -90,6 +92,8 @@ def check_association(ctx: Context) -> Iterator[Finding]:
         raise SkipCheckError(why)
     drivers = drivers_of(ctx)
     orders = _orders(drivers)
+    step = max(1, drivers[0].values.size // MOST_CELLS)
+    drivers = thinned(drivers, step)
     for name in ctx.table.features:
         if name in ctx.accused:
             continue
@@ -106,7 +110,8 @@ def _judge(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fin
     horizon = {d.name: d.horizon for d in drivers}
     worst: tuple[float, Strength, str] | None = None
     mild: tuple[float, Strength, str] | None = None
-    for view, values in column_views(ctx, name):
+    for view, whole in column_views(ctx, name):
+        values = whole[:, :: max(1, whole.size // MOST_CELLS)]
         ranks = pooled_ranks(values)
         found = strengths(ranks, drivers, shared=shared)
         slow = persistence(ranks) > 0.9

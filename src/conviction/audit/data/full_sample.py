@@ -304,19 +304,21 @@ def check_projection(ctx: Context) -> Iterator[Finding]:
     names = [n for n in ctx.table.features if not ctx.proved_causal(n) and not is_shared(ctx.panel.column(n))]
     if len(names) < 2:
         return
-    block = np.stack([ctx.panel.column(n)[ctx.panel.present] for n in names], axis=1)
     guilty: set[str] = set()
-    keep = [i for i in range(len(names)) if np.isfinite(block[:, i]).mean() > 0.3]
-    x, m = [], []
-    for i in keep:
-        good = np.isfinite(block[:, i])
-        y = np.where(good, block[:, i] - block[good, i].mean(), 0.0)
-        x.append(y / max(float(np.sqrt((y * y).sum())), 1e-300))
-        m.append(good)
+    keep, x, m = [], [], []
+    for i, name in enumerate(names):
+        values = ctx.panel.column(name)[ctx.panel.present]
+        good = np.isfinite(values)
+        if good.mean() > 0.3:
+            y = np.where(good, values - values[good].mean(), 0.0)
+            x.append(y / max(float(np.sqrt((y * y).sum())), 1e-300))
+            m.append(good)
+            keep.append(i)
     if len(x) < 2:
         return
-    matrix = np.stack(x, axis=1)
-    r = matrix.T @ matrix
+    matrix = np.stack(x)
+    x.clear()
+    r = matrix @ matrix.T
     for a in range(len(keep)):
         for b in range(a):
             # Components are fitted on common rows; elsewhere the product of centred columns is not exactly zero.
