@@ -47,7 +47,7 @@ $(STAMPS)/%: requirements/%.txt $(STAMPS)/core
 	@$(PIP) install --require-hashes -r requirements/$*.txt
 	@touch $@
 
-setup-%: $(STAMPS)/%  ## an extra: viz, sagemaker, catboost, deep, dask, docs
+setup-%: $(STAMPS)/%  ## an extra: viz, sagemaker, catboost, deep, dask
 	@echo "== extra $* ready"
 
 run: $(STAMPS)/core  ## the main job on real prices that ship inside a dependency
