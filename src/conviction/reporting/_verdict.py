@@ -123,7 +123,7 @@ def _word(level: Level, verdicts: tuple[TargetVerdict, ...]) -> str:
     held = [verdict.target for verdict in verdicts if verdict.level == level]
     if len(held) == len(verdicts):
         return WORDS[level]
-    return f"{WORDS[level]} for {', '.join(dict.fromkeys(held))} only"
+    return f"{WORDS[level]} ({', '.join(dict.fromkeys(held))} only)"
 
 
 def chosen_model(contents: ReportContents, target: str) -> str | None:

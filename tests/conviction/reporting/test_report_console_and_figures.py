@@ -17,7 +17,7 @@ STEPS = {"report": "data/08_reporting/report.html", "compare runs": "make ui", "
 
 def test_the_verdict_comes_first_and_where_to_look_next_last(contents):
     lines = console_summary(contents, next_steps=STEPS).splitlines()
-    assert lines[0] == "VERDICT  Above chance and above the baselines for relative only"
+    assert lines[0] == "VERDICT  Above chance and above the baselines (relative only)"
     assert lines[-4:] == [
         "NEXT",
         "  report        data/08_reporting/report.html",

@@ -94,7 +94,7 @@ def test_one_symbol_has_no_cross_section_and_is_judged_on_pooled_auc(make, conte
 
 def test_the_word_names_the_targets_that_it_holds_for(contents):
     assert [v.level for v in headline(contents).targets] == ["none", "edge"]
-    assert headline(contents).word == "Above chance and above the baselines for relative only"
+    assert headline(contents).word == "Above chance and above the baselines (relative only)"
 
 
 def test_an_opened_holdout_is_judged_first(make, contents):
