@@ -29,7 +29,8 @@ from conviction.testing import LEAK_KINDS, VARIANTS, can_plant, make_clean_datas
 PROJECT = Path(__file__).resolve().parents[1]
 MARKET = Path(os.environ.get("CONVICTION_MARKET_DATA", PROJECT.parent / "shared" / "market"))
 SIZES = ((12, 320), (20, 500), (8, 260))
-PEERS = ("cleanlab[datalab]==2.9.0", "deepchecks==0.19.1")
+# deepchecks 0.19.1 needs the scikit-learn of its time.
+PEERS = ("cleanlab[datalab]==2.9.0", "deepchecks==0.19.1", "scikit-learn<1.6", "category-encoders<2.7")
 
 
 def real_bars() -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -35,6 +35,11 @@ def cleanlab(frame: pd.DataFrame) -> list[str]:
 
 
 def deepchecks(frame: pd.DataFrame) -> list[str]:
+    import numpy as np
+
+    if not hasattr(np, "Inf"):
+        np.Inf = np.inf  # deepchecks 0.19.1 was written before NumPy 2
+
     from deepchecks.tabular import Dataset
     from deepchecks.tabular.checks import (
         DataDuplicates,
