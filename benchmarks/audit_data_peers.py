@@ -37,8 +37,8 @@ def cleanlab(frame: pd.DataFrame) -> list[str]:
 def deepchecks(frame: pd.DataFrame) -> list[str]:
     import numpy as np
 
-    if not hasattr(np, "Inf"):
-        np.Inf = np.inf  # deepchecks 0.19.1 was written before NumPy 2
+    if "Inf" not in vars(np):
+        setattr(np, "Inf", np.inf)  # noqa: B010 (deepchecks 0.19.1 was written before NumPy 2)
 
     from deepchecks.tabular import Dataset
     from deepchecks.tabular.checks import (
@@ -54,7 +54,8 @@ def deepchecks(frame: pd.DataFrame) -> list[str]:
     flagged = []
     scores = FeatureLabelCorrelation().run(data).value
     flagged += [c for c, score in scores.items() if score > 0.05]
-    if DataDuplicates().run(data).value["percent_of_duplicates"] > 0:
+    duplicates = DataDuplicates().run(data).value
+    if float(duplicates["percent_of_duplicates"] if isinstance(duplicates, dict) else duplicates) > 0:
         flagged.append("deepchecks:duplicates")
     half = sorted(known["date"].unique())[known["date"].nunique() // 2]
     parts = [
