@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
 
-logger = logging.getLogger(__name__)
 _RECORDS = "_records"
-_VERDICT_DATASETS = {"audit_report": "verdict", "bars": "frame_sha"}
-_VERDICT_TAGS = {"audit_report": "audit_verdict", "bars": "data_fingerprint"}
+# Dataset -> the entry of its sidecar that becomes a tag of the run, and the tag's name.
+_SIDECAR_TAGS = {"audit_report": ("verdict", "audit_verdict"), "bars": ("frame_sha", "data_fingerprint")}
 
 
 class TrackingHooks:
@@ -48,8 +46,8 @@ class TrackingHooks:
             tags={**provenance, "session_id": runtime.current().run_id, "kind": "command"},
             params=flatten(parameters),
         )
-        for name, key in _VERDICT_DATASETS.items():
-            self._tag_from_sidecar(name, key)
+        for name in _SIDECAR_TAGS:
+            self._tag_from_sidecar(name)
 
     @hook_impl
     def after_node_run(self, outputs: dict[str, Any]) -> None:
@@ -69,8 +67,8 @@ class TrackingHooks:
         folder = ((dataset.metadata or {}).get("mlflow") or {}).get("artifact")
         if folder is not None:
             self._store.log_content(dataset.content(), file_name=dataset.filepath.rsplit("/", 1)[-1], folder=folder)
-        if dataset_name in _VERDICT_DATASETS:
-            self._tag_from_sidecar(dataset_name, _VERDICT_DATASETS[dataset_name])
+        if dataset_name in _SIDECAR_TAGS:
+            self._tag_from_sidecar(dataset_name)
         if dataset_name == "models":
             self._store.log_models(data)
         if dataset_name == "scores":
@@ -89,13 +87,14 @@ class TrackingHooks:
             text = "".join(traceback.format_exception(error))
             self._store.fail(reason=str(error) or type(error).__name__, trace=text)
 
-    def _tag_from_sidecar(self, dataset_name: str, key: str) -> None:
+    def _tag_from_sidecar(self, dataset_name: str) -> None:
         if self._store is None or dataset_name not in self._catalog:
             return
         dataset = self._catalog.get(dataset_name)
         sidecar = dataset.sidecar() if isinstance(dataset, Snapshot) else None
         if sidecar is not None:
-            self._store.tag(_VERDICT_TAGS[dataset_name], str(sidecar[key]))
+            entry, tag = _SIDECAR_TAGS[dataset_name]
+            self._store.tag(tag, str(sidecar[entry]))
 
     def _describe(self, scores: pl.DataFrame) -> None:
         if self._store is not None:
