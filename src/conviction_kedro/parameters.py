@@ -121,6 +121,25 @@ class SyntheticParameters(Closed):
     planted_auc: float = Field(default=0.53, ge=0.5, lt=1.0)
 
 
+class DaskParameters(Closed):
+    """The cluster of `engine=dask`; nothing here changes a value.
+
+    Attributes
+    ----------
+    address : str or None
+        Of a running scheduler, ``tcp://host:8786``; None starts a cluster on this machine.
+    workers, threads_per_worker : int
+        Size of the cluster on this machine.
+    timeout_seconds : float
+        How long the scheduler may take to answer.
+    """
+
+    address: str | None = None
+    workers: int = Field(default=2, ge=1)
+    threads_per_worker: int = Field(default=1, ge=1)
+    timeout_seconds: float = Field(default=30.0, gt=0)
+
+
 class HoldoutParameters(Closed):
     """Why the hold-out is opened; kept on record with the opening."""
 
@@ -148,6 +167,7 @@ class WorkspaceParameters(Closed):
     holdout: HoldoutParameters
     feature_groups: GroupParameters
     synthetic: SyntheticParameters = SyntheticParameters()
+    dask: DaskParameters = DaskParameters()
     dataset_pin: str | None = Field(default=None, description="on the command line only; see conviction_kedro.pinning")
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from kedro.config import OmegaConfigLoader
 
-from conviction_kedro.hooks import ProvenanceHooks, SummaryHooks, TrackingHooks, ValidationHooks
+from conviction_kedro.hooks import EngineHooks, ProvenanceHooks, SummaryHooks, TrackingHooks, ValidationHooks
 
-# Kedro calls hooks last registered first: validation, provenance, tracking, summary.
-HOOKS = (SummaryHooks(), TrackingHooks(), ProvenanceHooks(), ValidationHooks())
+# Kedro calls hooks last registered first: validation, provenance, engine, tracking, summary.
+HOOKS = (SummaryHooks(), TrackingHooks(), EngineHooks(), ProvenanceHooks(), ValidationHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

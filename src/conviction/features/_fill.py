@@ -51,7 +51,9 @@ def fill(
     own = [d for d in chosen if FAMILIES[d.feature.family].scope == "symbol"]
     sections = [d for d in chosen if FAMILIES[d.feature.family].scope == "session"]
     remote = n_jobs > 1 and not _memory_is_shared()
-    chunks = _chunks(panel, max(CHUNK_ROWS, panel.height // (2 * n_jobs)) if remote else CHUNK_ROWS) if own else []
+    # Rows of a partition on workers: each of them gets about two, however many joblib's backend has.
+    rows = max(1, panel.height // (2 * _workers(n_jobs))) if remote else CHUNK_ROWS
+    chunks = _chunks(panel, rows) if own else []
     observer.start("features", len(chunks) + len(sections))
     whole = Rows(panel, features.within)
     if remote:
@@ -71,6 +73,13 @@ def _memory_is_shared() -> bool:
 
     backend, _ = get_active_backend(prefer="threads")
     return bool(getattr(backend, "supports_sharedmem", False))
+
+
+def _workers(n_jobs: int) -> int:
+    from joblib.parallel import get_active_backend
+
+    backend, _ = get_active_backend(prefer="threads")
+    return max(n_jobs, int(backend.effective_n_jobs(n_jobs)))
 
 
 def _in_threads(

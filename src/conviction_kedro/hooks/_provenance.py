@@ -52,6 +52,7 @@ class ProvenanceHooks:
             "source": parameters.source,
             "universe": parameters.universe,
             "profile": parameters.profile,
+            "engine": parameters.engine,
             "seed": str(parameters.seed),
         }
         runtime.install(
