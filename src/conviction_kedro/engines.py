@@ -53,7 +53,7 @@ class DaskEngine:
             import distributed
             from dask import config as dask_config
         except ImportError:
-            raise MissingExtraError.for_extra("engine=dask", "distributed", "dask") from None
+            raise MissingExtraError.for_extra(feature="engine=dask", package="distributed", extra="dask") from None
         # Otherwise it tells of every connection, in this process and in those that it starts.
         dask_config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning"})
         logging.getLogger("distributed").setLevel(logging.WARNING)
