@@ -59,10 +59,13 @@ class DaskEngine:
         logging.getLogger("distributed").setLevel(logging.WARNING)
         self._stack = ExitStack()
         self._active = local()
+        # Distributed is not typed.
+        cluster: Any = distributed.LocalCluster
+        client: Any = distributed.Client
         address: Any = dask.address
         if address is None:
             address = self._stack.enter_context(
-                distributed.LocalCluster(
+                cluster(
                     n_workers=dask.workers,
                     threads_per_worker=dask.threads_per_worker,
                     dashboard_address=None,
@@ -71,7 +74,7 @@ class DaskEngine:
                 )
             )
         try:
-            self._client: Any = self._stack.enter_context(distributed.Client(address, timeout=dask.timeout_seconds))
+            self._client: Any = self._stack.enter_context(client(address, timeout=dask.timeout_seconds))
         except OSError:
             raise ParameterError(
                 what="no Dask scheduler answers",
