@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from conviction.tuning.parameters import TuningParameters
 
+_ATTEMPTS = 5
+
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
@@ -40,14 +42,39 @@ def opened(storage: Any) -> Iterator[Any]:
     if not isinstance(storage, str):
         yield storage
         return
-    import optuna
-
-    own = optuna.storages.RDBStorage(storage)
+    own = _connected(storage)
     try:
         yield own
     finally:
         own.remove_session()
         own.engine.dispose()
+
+
+def _connected(address: str) -> Any:
+    import optuna
+    from sqlalchemy import event
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            own = optuna.storages.RDBStorage(address)
+            break
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            # Workers that come to a new database at the same moment race for its tables; the second look finds them.
+            if attempt + 1 == _ATTEMPTS or ("already exists" not in str(error) and "UNIQUE" not in str(error).upper()):
+                raise
+            time.sleep(0.2 * (attempt + 1))
+    if own.engine.dialect.name == "sqlite":
+        event.listen(own.engine, "connect", _survive_the_process)
+        own.engine.dispose()
+    return own
+
+
+def _survive_the_process(connection: Any, record: Any) -> None:
+    """Let SQLite wait for the disk at checkpoints only: what is committed outlives the process, killed or not."""
+    del record
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=normal")
 
 
 def digest(value: Any) -> str:
@@ -75,23 +102,27 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Bring a study to `tuning.n_trials` finished trials and return them in order.
 
-    Trials that a killed process left running are failed and asked again. The sampler is seeded anew for each trial
-    from the number of finished ones, so an interrupted study goes on exactly as it would have.
+    A study of one worker goes on in memory from what is stored, and each trial is stored whole when it has ended: one
+    write instead of one for every parameter, and a killed process leaves nothing running. The sampler is seeded anew
+    for each trial from the number of finished ones, so an interrupted study goes on exactly as it would have. Workers
+    that share a study ask the storage itself.
     """
     import optuna
 
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3) if tuning.pruning else optuna.pruners.NopPruner(),
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3) if tuning.pruning else optuna.pruners.NopPruner()
+    stored = optuna.create_study(
+        study_name=name, storage=storage, direction="maximize", load_if_exists=True, pruner=pruner
     )
     states = optuna.trial.TrialState
-    if not tuning.shared:
-        for stale in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            study.tell(stale.number, state=states.FAIL)
     finished = (states.COMPLETE, states.PRUNED)
+    study = stored
+    if storage is not None and not tuning.shared:
+        for stale in stored.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            stored.tell(stale.number, state=states.FAIL)
+        study = optuna.create_study(direction="maximize", pruner=pruner)
+        study.add_trials(
+            sorted(stored.get_trials(deepcopy=False, states=finished), key=lambda one: one.user_attrs["index"])
+        )
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < tuning.n_trials:
         index = len(study.get_trials(deepcopy=False)) if tuning.shared else done
         own_seed = trial_seed(seed, name, index)
@@ -124,6 +155,8 @@ def run_study(
             study.tell(trial, state=states.PRUNED)
         else:
             study.tell(trial, sum(values) / len(values))
+        if study is not stored:
+            stored.add_trial(study.get_trials(deepcopy=False)[-1])
         state = "pruned" if pruned else "complete"
         told({"trial": index, "value": sum(values) / len(values), "params": params, "state": state})
     ended = study.get_trials(deepcopy=False, states=finished)

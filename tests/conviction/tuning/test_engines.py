@@ -88,8 +88,6 @@ def test_kill_9_at_any_moment_loses_and_repeats_no_trial(panel, plan, tmp_path):
 def test_workers_share_a_study_without_losing_a_trial(panel, plan, tmp_path):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     tuning = TUNING.model_copy(update={"shared": True})
-    # The tables are made once, so that the workers do not race for it.
-    optuna.storages.RDBStorage(storage)
     workers = [start(storage, tuning) for _ in range(2)]
     assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
     found = tune(panel, plan, target="relative", model="lightgbm", tuning=tuning, seed=0, folds=[1], storage=storage)
