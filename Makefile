@@ -21,7 +21,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)/core: requirements/core.txt pyproject.toml | $(BIN)/python
-	@echo "== installing the locked core (about 700 MB, hashes checked; a few minutes the first time)"
+	@echo "== installing the locked core (1.6 GB on disk, hashes checked; a few minutes the first time)"
 	@$(PIP) install --require-hashes -r requirements/core.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { echo "LightGBM cannot load the OpenMP runtime libgomp. Install it: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora), brew install libomp (macOS)"; exit 1; }

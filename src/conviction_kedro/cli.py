@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
 from conviction_kedro.processed import export, repair
 from conviction_kedro.standalone import audit
+from conviction_kedro.usage import check_usage
 
 
 @click.group(name="conviction-kedro")
@@ -26,6 +28,7 @@ def _run(**options: Any) -> None:
     warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
     assert kedro_run.callback is not None  # noqa: S101  # click commands made from functions have one
     with readable_errors():
+        check_usage(options, Path.cwd())
         kedro_run.callback(**options)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from kedro.io import DatasetError
+from kedro.validation.exceptions import ParameterValidationError
 
 from conviction.errors import ConvictionError
 
@@ -30,12 +31,20 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Print an error of the workspace, or of a dataset that cannot be read, and leave with exit code 1."""
+    """Print an error of the workspace, of a dataset that cannot be read or of a parameter, and leave with exit code 1."""
     try:
         yield
     except Exception as error:
         chain = list(causes(error))
-        known = next((e for kind in (ConvictionError, DatasetError) for e in chain if isinstance(e, kind)), None)
+        known = next(
+            (
+                e
+                for kind in (ConvictionError, DatasetError, ParameterValidationError)
+                for e in chain
+                if isinstance(e, kind)
+            ),
+            None,
+        )
         if known is None:
             raise
         click.secho(f"\n{type(known).__name__}: {known}", err=True, fg="red")

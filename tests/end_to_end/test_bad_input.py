@@ -98,3 +98,16 @@ def test_synthetic_prices_are_refused_by_a_real_run(workspace):
 
     bars = synthetic_market(n_symbols=4, n_sessions=300, seed=1).bars.rename({"session": "date"})
     assert "synthetic prices in a real run" in from_table(workspace, bars)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pipeline=modelling"], "unknown pipeline.*did you mean 'modeling'"),
+        (["--env=nowhere"], "unknown environment.*sp500"),
+        (["--params=folds.n_folds=abc"], "folds.*n_folds.*valid integer"),
+    ],
+)
+def test_a_mistyped_command_is_refused(workspace, arguments, words):
+    said = refused(workspace, *arguments)
+    assert re.search(words, said, flags=re.DOTALL), said
