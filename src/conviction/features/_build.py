@@ -92,7 +92,7 @@ def build_features(
         raise ParameterError(what="n_jobs", got=n_jobs, allowed="an integer >= 1", fix="pass the number of threads")
     key = (*KEY, BAR_END) if BAR_END in panel.columns else KEY
     check_panel(panel, name="panel", required=("close",), key=key)
-    chosen, omitted = _possible(panel, features, only)
+    chosen, omitted = possible_features(panel, features, only)
     columns: Columns = {d.feature.name: np.empty(panel.height, dtype=np.float32) for d in chosen}
     inputs = sorted({column for d in chosen for column in d.feature.inputs} - set(key))
     keep = [*key, *inputs, *(["in_universe"] if "in_universe" in panel.columns else [])]
@@ -171,9 +171,16 @@ def build_in_parts(
         yield build_features(part, features=features, n_jobs=n_jobs, observer=observer)
 
 
-def _possible(
-    panel: pl.DataFrame, features: FeatureParameters, only: Sequence[str] | None
+def possible_features(
+    panel: pl.DataFrame, features: FeatureParameters, only: Sequence[str] | None = None
 ) -> tuple[list[Definition], dict[str, str]]:
+    """Return the selected features whose inputs the panel has, and the others with their reasons.
+
+    Raises
+    ------
+    FeatureError
+        On unknown names, or when none can be computed.
+    """
     chosen, omitted = select(features)
     if only is not None:
         known = {d.feature.name for d in chosen} | set(omitted)

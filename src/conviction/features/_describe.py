@@ -50,6 +50,10 @@ A feature whose input columns the panel lacks is left out with its reason, never
 | `event_next`, `event_last` | Date | next announced and last past event of the company, as known at the decision |
 """
 
+_TUNABLE = """Every window is a parameter of `FeatureParameters`. These keep the names of their features whatever their value is, so that a
+search (`tunable_parameters`, `with_tuned`, `rebuild_features`) or a run (`--params=features.vix.momentum_window=10`) may change them;
+`news.source_weights.{source}` weighs each source of news by its name."""
+
 
 def describe(parameters: FeatureParameters | None = None) -> str:
     """Return the Markdown page of all sets and features.
@@ -75,6 +79,19 @@ def describe(parameters: FeatureParameters | None = None) -> str:
     for name, members in FEATURE_SETS.items():
         if name not in {"alpha158", "all"}:
             lines += ["", f"**{name}**: " + ", ".join(f"`{member}`" for member in members) + "."]
+    lines += [
+        "",
+        "## Parameters that may be searched",
+        "",
+        _TUNABLE,
+        "",
+        "| parameter | range | changes |",
+        "|---|---|---|",
+    ]
+    for tunable in (one for family in FAMILIES.values() for one in family.tunables):
+        scale = ", logarithmic" if tunable.log else ""
+        changed = ", ".join(f"`{name}`" for name in tunable.features)
+        lines.append(f"| `{tunable.name}` | {tunable.low:g} to {tunable.high:g}{scale} | {changed} |")
     lines += ["", f"## Families ({len(declared)} features)"]
     for name, family in FAMILIES.items():
         text = (import_module(family.define.__module__).__doc__ or "").strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,50 @@ class Definition:
     formula: Formula
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunable:
+    """A parameter of a family that may be searched: changing it changes the values of some features, and no name.
+
+    Parameters
+    ----------
+    name : str
+        ``family.field``, as in `FeatureParameters` and in ``--params=features.family.field=...``.
+    kind : {"int", "float"}
+    low, high : float
+        The range to search, both ends included; whole numbers for "int".
+    log : bool
+        Whether to search on a logarithmic scale.
+    features : tuple of str
+        The features whose values depend on it, all of them; ``*`` stands for any text (macro series have names of their own).
+
+    Examples
+    --------
+    >>> Tunable(name="vix.momentum_window", kind="int", low=2, high=60, log=True, features=("vix_momentum",)).family
+    'vix'
+    """
+
+    name: str
+    kind: Literal["int", "float"]
+    low: float
+    high: float
+    log: bool = False
+    features: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return self.name.split(".", 1)[0]
+
+    @property
+    def field(self) -> str:
+        """Name of the field of the family's parameters."""
+        return self.name.split(".", 2)[1]
+
+    def changes(self, feature: str) -> bool:
+        """Say whether a feature of the family depends on this parameter."""
+        return any(fnmatchcase(feature, pattern) for pattern in self.features)
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One file of features with their parameters.
@@ -77,12 +122,15 @@ class Family:
         From the family's parameter model to its definitions.
     compiled : bool
         Whether it runs kernels that are compiled at their first use.
+    tunables : tuple of Tunable
+        Parameters that may be searched, with their ranges.
     """
 
     name: str
     scope: Literal["symbol", "session"]
     define: Callable[[Any], list[Definition]]
     compiled: bool = False
+    tunables: tuple[Tunable, ...] = ()
 
 
 class FamilyParameters(BaseModel):

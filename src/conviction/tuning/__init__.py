@@ -1,6 +1,7 @@
 """Nested tuning: each outer fold searches on its own training sessions; every trial goes on the ledger."""
 
 from conviction.tuning._all import Tunings, tune_all
+from conviction.tuning._feature_space import feature_search_space
 from conviction.tuning._objective import objective_value
 from conviction.tuning._tune import LEDGER_SCHEMA, TuningResult, empty_ledger, search_space, tune
 from conviction.tuning.parameters import TuningParameters
@@ -11,6 +12,7 @@ __all__ = [
     "TuningResult",
     "Tunings",
     "empty_ledger",
+    "feature_search_space",
     "objective_value",
     "search_space",
     "tune",

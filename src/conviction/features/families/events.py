@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows
 from conviction.features._windows import Lag
 
@@ -80,4 +80,8 @@ def _since(rows: Rows) -> Floats:
     return _weekdays(rows.series("event_last"), rows.series("session"))
 
 
-FAMILY = Family("events", "symbol", define)
+TUNABLES = (
+    Tunable(name="events.lead", kind="int", low=1, high=30, log=True, features=("days_to_event", "is_before_event")),
+    Tunable(name="events.lag", kind="int", low=1, high=60, log=True, features=("days_since_event", "is_after_event")),
+)
+FAMILY = Family("events", "symbol", define, tunables=TUNABLES)

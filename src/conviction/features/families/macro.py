@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import Lag, Window
 
@@ -64,4 +64,8 @@ def _of_series(series: str, change: int, score: int) -> list[Definition]:
     ]
 
 
-FAMILY = Family("macro", "symbol", define)
+TUNABLES = (
+    Tunable(name="macro.change_window", kind="int", low=1, high=252, log=True, features=("macro_*_change",)),
+    Tunable(name="macro.score_window", kind="int", low=20, high=504, log=True, features=("macro_*_z",)),
+)
+FAMILY = Family("macro", "symbol", define, tunables=TUNABLES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import Lags, LongWindows, Window, Windows
 
@@ -165,4 +165,14 @@ def _market_volatility(window: int) -> Definition:
     )
 
 
-FAMILY = Family("market_relative", "symbol", define)
+TUNABLES = (
+    Tunable(
+        name="market_relative.beta_window",
+        kind="int",
+        low=10,
+        high=252,
+        log=True,
+        features=("resid_market_1d", "alpha_market"),
+    ),
+)
+FAMILY = Family("market_relative", "symbol", define, tunables=TUNABLES)

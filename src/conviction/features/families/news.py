@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import Window
 
@@ -113,4 +113,23 @@ def _weights(rows: Rows, weights: dict[str, float]) -> Floats:
     return found
 
 
-FAMILY = Family("news", "symbol", define)
+TUNABLES = (
+    Tunable(
+        name="news.threshold",
+        kind="float",
+        low=0.0,
+        high=0.5,
+        features=("news_sentiment", "news_sentiment_weighted", "news_balance", "news_sentiment_change"),
+    ),
+    Tunable(
+        name="news.lookback",
+        kind="int",
+        low=2,
+        high=60,
+        log=True,
+        features=("news_sentiment", "news_sentiment_weighted", "news_balance", "news_sentiment_change", "news_volume"),
+    ),
+    Tunable(name="news.surprise_window", kind="int", low=5, high=120, log=True, features=("news_surprise",)),
+    Tunable(name="news.source_weights", kind="float", low=0.0, high=3.0, features=("news_sentiment_weighted",)),
+)
+FAMILY = Family("news", "symbol", define, tunables=TUNABLES)

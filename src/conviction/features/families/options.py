@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import Lag, Window
 from conviction.features.families.volatility import volatility
@@ -106,4 +106,12 @@ def _gaps(parameters: OptionsParameters) -> list[Definition]:
     ]
 
 
-FAMILY = Family("options", "symbol", define)
+TUNABLES = (
+    Tunable(name="options.rank_window", kind="int", low=20, high=504, log=True, features=("iv_rank",)),
+    Tunable(name="options.rank_weight", kind="float", low=0.0, high=1.0, features=("iv_rank",)),
+    Tunable(name="options.term_window", kind="int", low=1, high=60, log=True, features=("iv_term_slope",)),
+    Tunable(name="options.change_window", kind="int", low=1, high=60, log=True, features=("iv_change",)),
+    Tunable(name="options.premium_window", kind="int", low=5, high=120, log=True, features=("iv_premium",)),
+    Tunable(name="options.put_call_window", kind="int", low=5, high=120, log=True, features=("put_call_gap",)),
+)
+FAMILY = Family("options", "symbol", define, tunables=TUNABLES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import LongWindows, Positive, Window
 
@@ -118,4 +118,8 @@ def _others(parameters: OscillatorsParameters) -> list[Definition]:
     ]
 
 
-FAMILY = Family("oscillators", "symbol", define)
+TUNABLES = (
+    Tunable(name="oscillators.bollinger_window", kind="int", low=5, high=60, log=True, features=("bb_pct", "bb_width")),
+    Tunable(name="oscillators.bollinger_width", kind="float", low=1.0, high=3.0, features=("bb_pct", "bb_width")),
+)
+FAMILY = Family("oscillators", "symbol", define, tunables=TUNABLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_DECISION, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import Positive, Window, Windows
 from conviction.features.families.market_relative import market_returns
@@ -103,4 +103,10 @@ def _change(window: int) -> Definition:
     )
 
 
-FAMILY = Family("vix", "symbol", define)
+TUNABLES = (
+    Tunable(name="vix.momentum_window", kind="int", low=2, high=60, log=True, features=("vix_momentum",)),
+    Tunable(name="vix.regime_threshold", kind="float", low=12.0, high=40.0, features=("vix_regime",)),
+    Tunable(name="vix.rank_window", kind="int", low=20, high=504, log=True, features=("vix_rank", "vix_to_mean")),
+    Tunable(name="vix.premium_window", kind="int", low=5, high=120, log=True, features=("vix_premium",)),
+)
+FAMILY = Family("vix", "symbol", define, tunables=TUNABLES)

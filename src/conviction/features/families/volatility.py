@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula
+from conviction.features._feature import AT_CLOSE, Definition, Family, FamilyParameters, Feature, Formula, Tunable
 from conviction.features._rows import Floats, Rows, divide
 from conviction.features._windows import LongWindows, Window
 
@@ -139,4 +139,5 @@ def _vol_of_vol(short: int, window: int) -> Definition:
     )
 
 
-FAMILY = Family("volatility", "symbol", define)
+TUNABLES = (Tunable(name="volatility.ewma_span", kind="int", low=5, high=120, log=True, features=("vol_ewma",)),)
+FAMILY = Family("volatility", "symbol", define, tunables=TUNABLES)
