@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from conviction.evaluation import LuckLine, benjamini_hochberg, daily_auc, luck_line, per_symbol
+from conviction.evaluation import (
+    LuckLine,
+    benjamini_hochberg,
+    daily_auc,
+    deflate_by_ledger,
+    luck_line,
+    per_symbol,
+)
+from conviction.portfolio import EconomicsTable, economics_table
 
 if TYPE_CHECKING:
     from conviction.evaluation import EvaluationParameters
+    from conviction.observer import Observer
+    from conviction.panel import DecisionTime
+    from conviction.portfolio import Execution, PortfolioParameters
 
 LUCK_THRESHOLD = 0.55
 _SYMBOL_NAMES = {"auc_lo": "lo", "auc_hi": "hi", "p": "p_value", "q": "q_value", "n_sessions": "n"}
@@ -37,6 +48,59 @@ def symbol_table(chosen: pl.DataFrame, *, evaluation: EvaluationParameters, seed
         for (target,), part in chosen.group_by("target", maintain_order=True)
     ]
     return pl.concat(parts).rename(_SYMBOL_NAMES)
+
+
+def with_deflation(scores: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """Add to each score the probability that it is above the luck of as many trials as the ledger holds.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        As `conviction.evaluation.score_table` gives them.
+    ledger : polars.DataFrame
+        The trials scored on the same panel.
+
+    Returns
+    -------
+    polars.DataFrame
+        The scores with `deflated_prob`, `trials_effective`, `expected_best` (Float64; null where an AUC has no standard error). The
+        daily AUC is deflated, or the pooled one where there is no cross-section.
+    """
+    deflated: list[tuple[float | None, ...]] = []
+    for row in scores.iter_rows(named=True):
+        metric: Literal["auc_daily", "auc_pooled"] = "auc_pooled" if row["auc_daily_se"] is None else "auc_daily"
+        if not row[f"{metric}_se"]:
+            deflated.append((None, None, None))
+            continue
+        one = deflate_by_ledger(row, ledger, target=row["target"], metric=metric)
+        deflated.append((one.probability, one.n_trials, one.expected_best))
+    schema = dict.fromkeys(("deflated_prob", "trials_effective", "expected_best"), pl.Float64)
+    return scores.hstack(pl.DataFrame(deflated, schema=schema, orient="row"))
+
+
+# Where the span of the label begins, by the moment of the decision.
+LABEL_EXECUTION: dict[DecisionTime, Execution] = {"close": "close", "before_next_open": "next_open"}
+
+
+def money(
+    chosen: pl.DataFrame,
+    bars: pl.DataFrame,
+    *,
+    portfolio: PortfolioParameters,
+    decision: DecisionTime,
+    seed: int,
+    observer: Observer,
+) -> EconomicsTable:
+    """Return what the chosen predictions of each target are worth, traded where the label's span begins and later."""
+    return economics_table(
+        chosen,
+        bars,
+        portfolio=portfolio,
+        label_execution=LABEL_EXECUTION[decision],
+        optimise=chosen["model"].unique().to_list(),
+        seed=seed,
+        observer=observer,
+    )
 
 
 def daily_auc_table(predictions: pl.DataFrame, *, evaluation: EvaluationParameters) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from conviction.evaluation import EvaluationParameters
 from conviction.features import FeatureParameters
 from conviction.folds import FoldParameters
 from conviction.panel import DecisionTime
+from conviction.portfolio import PortfolioParameters
 from conviction.tuning import TuningParameters
 
 
@@ -95,6 +96,33 @@ class ModelingParameters(Closed):
     tuning: TuningParameters
 
 
+class AssuranceParameters(Closed):
+    """What `profile=full` adds to a run: the checks that take many fits.
+
+    Attributes
+    ----------
+    n_placebos : int
+        Permutations of the labels that the whole pipeline is run on; at least 20 support a statement.
+    placebo_confidence : float
+        Of the band around one half that must hold all placebos at once.
+    n_seeds : int
+        Fits of each model and fold, each with its own seed, over which the stability of importances is measured.
+    n_shadow_sets : int
+        Shadows of each feature, which say how important luck makes a feature.
+    false_discovery_rate : float
+        Accepted share of features found important that are not.
+    n_repeats : int
+        Shuffles of each cluster of features in permutation importance.
+    """
+
+    n_placebos: int = Field(ge=20)
+    placebo_confidence: float = Field(gt=0.5, lt=1.0)
+    n_seeds: int = Field(ge=2)
+    n_shadow_sets: int = Field(ge=1)
+    false_discovery_rate: float = Field(gt=0.0, lt=1.0)
+    n_repeats: int = Field(ge=1)
+
+
 class GroupParameters(Closed):
     """Which feature groups are compared, symbol by symbol.
 
@@ -164,6 +192,8 @@ class WorkspaceParameters(Closed):
     modeling: ModelingParameters
     ensembling: EnsemblingParameters
     evaluation: EvaluationParameters
+    assurance: AssuranceParameters
+    portfolio: PortfolioParameters
     holdout: HoldoutParameters
     feature_groups: GroupParameters
     synthetic: SyntheticParameters = SyntheticParameters()

@@ -6,10 +6,12 @@ from conviction.ensembling._all import ensemble_all, ensemble_holdout
 from conviction.ensembling._combiners import COMBINERS, Combined, ridge_logistic
 from conviction.ensembling._ensemble import EnsembleResult, ensemble
 from conviction.ensembling._inputs import Inputs, gather
+from conviction.ensembling._placebo import PLACEBO_SCHEMA, placebo_table
 from conviction.ensembling.parameters import EnsemblingParameters
 
 __all__ = [
     "COMBINERS",
+    "PLACEBO_SCHEMA",
     "Combined",
     "EnsembleResult",
     "EnsemblingParameters",
@@ -18,5 +20,6 @@ __all__ = [
     "ensemble_all",
     "ensemble_holdout",
     "gather",
+    "placebo_table",
     "ridge_logistic",
 ]

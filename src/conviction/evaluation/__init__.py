@@ -7,6 +7,13 @@ from conviction.evaluation._compare import Comparison, compare
 from conviction.evaluation._confidence_set import model_confidence_set
 from conviction.evaluation._decay import ic_decay
 from conviction.evaluation._explain import Stability, cluster_features, importance_stability, permutation_importance
+from conviction.evaluation._ledger import (
+    LedgerOverfitting,
+    LedgerTrials,
+    deflate_by_ledger,
+    ledger_overfitting,
+    ledger_trials,
+)
 from conviction.evaluation._multiplicity import (
     LuckLine,
     benjamini_hochberg,
@@ -34,7 +41,6 @@ from conviction.evaluation._trials import (
     BacktestOverfitting,
     DeflatedAuc,
     daily_series,
-    deflate_by_ledger,
     deflated_auc,
     effective_trials,
     overfitting_probability,
@@ -50,6 +56,8 @@ __all__ = [
     "DeflatedAuc",
     "EvaluationParameters",
     "Judgement",
+    "LedgerOverfitting",
+    "LedgerTrials",
     "LuckLine",
     "MeanEstimate",
     "PlaceboPanel",
@@ -76,6 +84,8 @@ __all__ = [
     "importance_stability",
     "judge",
     "known_base_rate",
+    "ledger_overfitting",
+    "ledger_trials",
     "luck_line",
     "model_confidence_set",
     "newey_west_lags",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,7 +13,6 @@ import polars as pl
 from conviction.errors import EvaluationError
 from conviction.evaluation._auc import daily_auc
 from conviction.evaluation._multiplicity import expected_best
-from conviction.frames import check_columns
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -158,63 +156,6 @@ def deflated_auc(auc: float, *, se: float, n_trials: float, trial_sd: float) -> 
 
     best = expected_best(n_trials, se=trial_sd)
     return DeflatedAuc(auc, se, n_trials, best, float(norm.cdf((auc - best) / se)))
-
-
-def deflate_by_ledger(
-    metrics: Mapping[str, float],
-    ledger: pl.DataFrame,
-    *,
-    target: str,
-    metric: Literal["auc_daily", "auc_pooled"] = "auc_daily",
-    correlation: float = 0.0,
-) -> DeflatedAuc:
-    """Deflate a score by every distinct trial that the ledger holds for its target.
-
-    Trials that gave the same predictions are one trial. What one worthless trial shows by luck has the standard deviation of the
-    score itself, since it is measured on the same sessions; with `correlation` 0 every trial counts in full, which errs on
-    the strict side.
-
-    Parameters
-    ----------
-    metrics : mapping of str to float
-        Of `score`: `metric` and its ``_se``.
-    ledger : polars.DataFrame
-        ``target``, ``state``, ``predictions_sha``: the trials ever scored on this panel (`conviction.tuning`).
-    target : str
-    metric : {"auc_daily", "auc_pooled"}
-    correlation : float
-        Mean correlation between trials' session scores, if known (then r + (1 - r) N trials count).
-
-    Returns
-    -------
-    DeflatedAuc
-
-    Raises
-    ------
-    EvaluationError
-        When the metric has no standard error, or `correlation` lies outside [0, 1].
-    FrameError
-        When the ledger lacks a column.
-
-    Examples
-    --------
-    >>> ledger = pl.DataFrame({"target": ["direction"] * 40, "state": "complete", "predictions_sha": [str(i) for i in range(40)]})
-    >>> deflated = deflate_by_ledger({"auc_daily": 0.52, "auc_daily_se": 0.008}, ledger, target="direction")
-    >>> deflated.n_trials, round(deflated.probability, 2)
-    (40.0, 0.62)
-    """
-    check_columns(ledger, ["target", "state", "predictions_sha"], name="ledger")
-    if metric not in metrics or f"{metric}_se" not in metrics or not 0 <= correlation <= 1:
-        raise EvaluationError(
-            what="a score cannot be deflated by the ledger",
-            got=f"metrics {sorted(metrics)}, correlation {correlation}",
-            allowed=f"{metric} with its standard error, and a correlation in [0, 1]",
-            fix="score more sessions, or deflate the other AUC",
-        )
-    done = ledger.filter((pl.col("target") == target) & (pl.col("state") == "complete"))
-    n = max(1, done["predictions_sha"].n_unique()) if done.height else 1
-    se = metrics[f"{metric}_se"]
-    return deflated_auc(metrics[metric], se=se, n_trials=correlation + (1 - correlation) * n, trial_sd=se)
 
 
 @dataclass(frozen=True)

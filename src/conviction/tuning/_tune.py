@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conviction.folds import FoldPlan
     from conviction.tuning.parameters import TuningParameters
 
-LEDGER_SCHEMA = {
+LEDGER_SCHEMA: dict[str, Any] = {
     "trial_key": pl.String,
     "study": pl.String,
     "panel_sha": pl.String,
@@ -39,6 +39,7 @@ LEDGER_SCHEMA = {
     "params": pl.String,
     "predictions_sha": pl.String,
     "seed": pl.Int64,
+    "by_session": pl.List(pl.Float64),
 }
 
 
@@ -140,7 +141,7 @@ def tune(
 
     check_plan_is_audited(audited, plan)
     known = empty_ledger() if ledger is None else ledger
-    check_columns(known, list(LEDGER_SCHEMA), name="ledger")
+    check_columns(known, [name for name in LEDGER_SCHEMA if name != "by_session"], name="ledger")
     spec = model_spec(model)
     space = search_space(model, tuning)
     base = spec.parse(params).model_dump(mode="json", by_alias=True)
@@ -259,9 +260,14 @@ def _extended(
             "params": json.dumps(trial["params"], sort_keys=True),
             "predictions_sha": trial["predictions_sha"],
             "seed": trial["seed"],
+            # The daily AUCs on the sessions the trial was scored on: what overfitting and effective trials are counted from.
+            "by_session": trial["by_session"] or None,
         }
         for trial in trials
     ]
     new = pl.DataFrame(rows, schema=LEDGER_SCHEMA)
-    whole = pl.concat([known.select(list(LEDGER_SCHEMA)), new])
+    # A ledger begun by an earlier version has no session scores; its trials still count.
+    whole = pl.concat(
+        [new.clear(), known.select(name for name in LEDGER_SCHEMA if name in known.columns), new], how="diagonal"
+    )
     return whole.unique(subset="trial_key", keep="first", maintain_order=True)

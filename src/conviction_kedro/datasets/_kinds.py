@@ -99,7 +99,7 @@ class LedgerSnapshot(FrameSnapshot):
     def save(self, data: pl.DataFrame) -> None:
         """Append the rows that are new."""
         known = self.load() if self._exists() else data.clear()
-        super().save(pl.concat([known, data]).unique(self._unique, keep="first", maintain_order=True))
+        super().save(pl.concat([known, data], how="diagonal").unique(self._unique, keep="first", maintain_order=True))
 
 
 class JsonSnapshot(Snapshot[dict[str, Any]]):

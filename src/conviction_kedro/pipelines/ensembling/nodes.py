@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
-from conviction.ensembling import EnsemblingParameters, ensemble_all
+from conviction.audit import AuditedPanel
+from conviction.ensembling import PLACEBO_SCHEMA, EnsemblingParameters, ensemble_all, placebo_table
+from conviction.evaluation import EvaluationParameters
+from conviction.folds import FoldPlan
 from conviction_kedro import runtime
-from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro.parameters import AssuranceParameters, ModelingParameters
 
 
 def combine(
@@ -18,5 +23,36 @@ def combine(
         targets=modeling.targets,
         ensembling=ensembling,
         seed=seed,
+        observer=runtime.current().observer,
+    )
+
+
+def run_placebos(
+    audited_panel: AuditedPanel,
+    fold_plan: FoldPlan,
+    best_parameters: dict[str, Any],
+    modeling: ModelingParameters,
+    ensembling: EnsemblingParameters,
+    evaluation: EvaluationParameters,
+    assurance: AssuranceParameters,
+    profile: str,
+    seed: int,
+    n_jobs: int,
+) -> pl.DataFrame:
+    """Return the scores of models and ensemble on labels permuted by session; no row with profile=quick."""
+    if profile != "full":
+        return pl.DataFrame(schema=PLACEBO_SCHEMA)
+    return placebo_table(
+        audited_panel,
+        fold_plan,
+        targets=modeling.targets,
+        models=modeling.models,
+        params=best_parameters,
+        ensembling=ensembling,
+        evaluation=evaluation,
+        n_placebos=assurance.n_placebos,
+        confidence=assurance.placebo_confidence,
+        seed=seed,
+        n_jobs=n_jobs,
         observer=runtime.current().observer,
     )

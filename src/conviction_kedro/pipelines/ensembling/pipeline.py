@@ -8,7 +8,7 @@ from conviction_kedro.pipelines.ensembling import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return out-of-fold predictions -> ensemble predictions and the choice."""
+    """Return out-of-fold predictions -> ensemble predictions and the choice; placebos beside them."""
     return Pipeline(
         [
             Node(
@@ -16,7 +16,24 @@ def create_pipeline() -> Pipeline:
                 ["oof", "params:modeling", "params:ensembling", "params:seed"],
                 ["ensemble_oof", "ensemble_choice"],
                 name="combine",
-            )
+            ),
+            Node(
+                nodes.run_placebos,
+                [
+                    "audited_panel",
+                    "fold_plan",
+                    "best_parameters",
+                    "params:modeling",
+                    "params:ensembling",
+                    "params:evaluation",
+                    "params:assurance",
+                    "params:profile",
+                    "params:seed",
+                    "params:n_jobs",
+                ],
+                "placebo_scores",
+                name="run_placebos",
+            ),
         ],
         tags="ensembling",
     )

@@ -6,13 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from conviction.audit import AuditReport
+from conviction.audit import AuditedPanel, AuditReport
 from conviction.evaluation import EvaluationParameters, score_table
 from conviction.folds import FoldPlan
+from conviction.portfolio import PortfolioParameters
 from conviction.reporting import console_summary, figures, render_report
-from conviction_kedro import records, runtime
-from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table
-from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro import gate_facts, records, runtime
+from conviction_kedro.judging import daily_auc_table, luck_lines, money, symbol_table, with_deflation
+from conviction_kedro.parameters import DataParameters, ModelingParameters
 from conviction_kedro.report_contents import assemble, of_panel
 
 NEXT_STEPS = {
@@ -26,16 +27,61 @@ NEXT_STEPS = {
 def score_predictions(
     oof: pl.DataFrame,
     ensemble_oof: pl.DataFrame,
+    ledger: pl.DataFrame,
+    trials: pl.DataFrame,
     modeling: ModelingParameters,
     evaluation: EvaluationParameters,
     seed: int,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return scores with intervals for each (target, model), the per-symbol table, the AUC of each session, and the records."""
     predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", "symbol", "session")
-    scores = records.with_kind(score_table(predictions, evaluation=evaluation, seed=seed), modeling)
+    scored = with_deflation(score_table(predictions, evaluation=evaluation, seed=seed), of_panel(ledger, trials))
+    scores = records.with_kind(scored, modeling)
     chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
     symbols = symbol_table(chosen, evaluation=evaluation, seed=seed)
     return scores, symbols, daily_auc_table(predictions, evaluation=evaluation), records.of_scores(scores)
+
+
+def value_in_money(
+    ensemble_oof: pl.DataFrame, bars: pl.DataFrame, data: DataParameters, portfolio: PortfolioParameters, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return what each target's chosen predictions earn after costs, their returns by quantile, and what could not be measured."""
+    chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
+    table = money(
+        chosen,
+        bars,
+        portfolio=portfolio,
+        decision=data.decision,
+        seed=seed,
+        observer=runtime.current().observer,
+    )
+    return table.summary, table.quantiles, table.omitted
+
+
+def gather_gate_facts(
+    scores: pl.DataFrame,
+    ensemble_choice: pl.DataFrame,
+    audited_panel: AuditedPanel,
+    ledger: pl.DataFrame,
+    trials: pl.DataFrame,
+    placebo_scores: pl.DataFrame,
+    economics: pl.DataFrame,
+    economics_omitted: pl.DataFrame,
+    profile: str,
+) -> dict[str, Any]:
+    """Return the facts that a promotion is decided on, one candidate a target."""
+    facts = gate_facts.gather(
+        profile=profile,
+        scores=scores,
+        choice=ensemble_choice,
+        audited_panel=audited_panel,
+        ledger=of_panel(ledger, trials),
+        placebos=placebo_scores,
+        stability=pl.DataFrame(schema=gate_facts.STABILITY_SCHEMA),
+        economics=economics,
+        reasons=gate_facts.known_reasons(profile, economics_omitted),
+    )
+    return facts.model_dump(mode="json")
 
 
 def write_report(

@@ -13,9 +13,31 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.score_predictions,
-                ["oof", "ensemble_oof", "params:modeling", "params:evaluation", "params:seed"],
+                ["oof", "ensemble_oof", "ledger", "trials", "params:modeling", "params:evaluation", "params:seed"],
                 ["scores", "symbol_scores", "daily_auc", "score_records"],
                 name="score_predictions",
+            ),
+            Node(
+                nodes.value_in_money,
+                ["ensemble_oof", "bars", "params:data", "params:portfolio", "params:seed"],
+                ["economics", "quantile_returns", "economics_omitted"],
+                name="value_in_money",
+            ),
+            Node(
+                nodes.gather_gate_facts,
+                [
+                    "scores",
+                    "ensemble_choice",
+                    "audited_panel",
+                    "ledger",
+                    "trials",
+                    "placebo_scores",
+                    "economics",
+                    "economics_omitted",
+                    "params:profile",
+                ],
+                "gate_facts",
+                name="gather_gate_facts",
             ),
             Node(
                 nodes.write_report,
