@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,8 @@ from conviction.frames import SESSION
 from conviction.models._block import Block
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from conviction.models.parameters import ModelParameters
@@ -61,6 +63,9 @@ class FittedModel:
     seen : frozenset of datetime.date
         Sessions whose rows the fit has seen, early stopping included; empty when the rows carried no key.
     estimator : Estimator
+    feature_parameters : mapping of str to number
+        Feature parameters that were chosen for this model and differ from the configured ones: its features must be
+        built with `conviction.features.with_tuned(configured, feature_parameters)`. Empty where none were tuned.
     """
 
     name: str
@@ -69,6 +74,7 @@ class FittedModel:
     seed: int
     seen: frozenset[date]
     estimator: Estimator
+    feature_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def predict(self, X: pl.DataFrame) -> NDArray[np.float64]:
         """Return the probability that the label is 1, one value a row of `X` in its order.
@@ -155,6 +161,7 @@ class FittedModel:
             "seed": self.seed,
             "seen": sorted(session.isoformat() for session in self.seen),
             "facts": self.facts,
+            **({"feature_parameters": dict(self.feature_parameters)} if self.feature_parameters else {}),
         }
         (path / META).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -200,6 +207,7 @@ class FittedModel:
             seed=meta["seed"],
             seen=frozenset(date.fromisoformat(text) for text in meta["seen"]),
             estimator=estimator,
+            feature_parameters=meta.get("feature_parameters", {}),
         )
 
 

@@ -6,10 +6,12 @@ from conviction.oof._groups import FeatureSubset, out_of_fold_by_group
 from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
+from conviction.oof._tunable import FEATURE_PREFIX, TunablePanel, split_parameters, with_features
 from conviction.oof._weights import sample_weights
 from conviction.oof.parameters import FittingParameters
 
 __all__ = [
+    "FEATURE_PREFIX",
     "OOF_KEY",
     "OOF_SCHEMA",
     "Audited",
@@ -19,6 +21,7 @@ __all__ = [
     "LabelledRows",
     "OofResult",
     "ParametersByFold",
+    "TunablePanel",
     "check_plan_is_audited",
     "fit_for_holdout",
     "fit_out_of_fold",
@@ -29,4 +32,6 @@ __all__ = [
     "out_of_fold_by_group",
     "out_of_fold_by_symbol",
     "sample_weights",
+    "split_parameters",
+    "with_features",
 ]

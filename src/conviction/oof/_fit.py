@@ -15,6 +15,7 @@ from conviction.observer import Observer, SilentObserver
 from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, Fit, Task, oof_label, run_task
+from conviction.oof._tunable import split_parameters, with_features
 from conviction.oof.parameters import FittingParameters
 
 Params = Mapping[str, Any] | ModelParameters | Mapping[int, Mapping[str, Any] | ModelParameters] | None
@@ -77,7 +78,9 @@ def out_of_fold(
     model : str
         Name in `MODELS`.
     params : mapping, ModelParameters or mapping of fold to either, optional
-        Model parameters, the same for all folds or, keyed by fold (int), those that nested tuning chose.
+        Model parameters, the same for all folds or, keyed by fold (int), those that nested tuning chose. Names that
+        begin with ``features.`` are feature parameters: they need a `TunablePanel` in place of `audited`, and the
+        fold's columns are computed with them.
     fitting : FittingParameters, optional
         Sample weights and calibration; neither without it. Calibrated predictions are filed under
         ``model+calibration``.
@@ -245,16 +248,21 @@ def _run(
 
     check_plan_is_audited(audited, plan)
     model_spec(model)
-    rows = LabelledRows(audited, target=target)
+    split = {fold: split_parameters(params_of_fold(params, fold)) for fold in folds}
+    panels: dict[str, LabelledRows] = {}
+    for _, values in split.values():
+        if str(values) not in panels:
+            panels[str(values)] = LabelledRows(with_features(audited, values), target=target)
+    rows = next(iter(panels.values()))
     for fold in folds:
         fitted_on = pl.concat([plan.sessions(fold, "train"), plan.sessions(fold, "inner")])
         rows.check_apart(fitted_on, plan.sessions(fold, role), fold=fold)
     how = fitting or FittingParameters()
     tasks = [
         Task(
-            rows=rows, plan=plan, fold=fold, role=role, model=model, label=oof_label(model, how, per_symbol=per_symbol),
-            params=params_of_fold(params, fold), fitting=how, seed=seed, n_threads=n_threads, symbol=symbol,
-            min_train_rows=min_train_rows,
+            rows=panels[str(split[fold][1])], plan=plan, fold=fold, role=role, model=model,
+            label=oof_label(model, how, per_symbol=per_symbol), params=split[fold][0], fitting=how, seed=seed,
+            n_threads=n_threads, symbol=symbol, min_train_rows=min_train_rows, feature_parameters=split[fold][1],
         )
         for symbol in (rows.symbols if per_symbol else [None])
         for fold in folds

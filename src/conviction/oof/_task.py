@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -48,6 +48,7 @@ class Task:
     n_threads: int
     symbol: str | None = None
     min_train_rows: int = 1
+    feature_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +132,8 @@ def _fit(rows: LabelledRows, task: Task) -> tuple[FittedModel, pl.DataFrame]:
         fitted = _refitted(fitted, rows, task)
     if held is not None and task.fitting.calibration is not None:
         fitted = calibrate(fitted, held, kind=task.fitting.calibration)
+    if task.feature_parameters:
+        fitted = replace(fitted, feature_parameters=dict(task.feature_parameters))
     keys = [block.keys for block in (train, inner, held) if block is not None and block.keys is not None]
     return fitted, pl.concat(keys)
 

@@ -91,7 +91,7 @@ def run_study(
     *,
     name: str,
     storage: Any,
-    stages: list[Stage],
+    stages: Callable[[Mapping[str, Any]], tuple[list[Stage], Mapping[str, Any]]],
     model: str,
     base: Mapping[str, Any],
     space: SearchSpace,
@@ -132,13 +132,14 @@ def run_study(
         started = time.perf_counter()
         trial = study.ask()
         params = {**base, **space.suggest(trial)}
+        parts, own = stages(params)
         trial.set_user_attr("index", trial.number if tuning.shared else index)
         trial.set_user_attr("params", params)
         values: list[float] = []
         by_session: list[float] = []
         pruned = False
         for step, stage in enumerate(
-            score_stages(stages, model=model, params=params, objective=tuning.objective, seed=seed, n_threads=n_threads)
+            score_stages(parts, model=model, params=own, objective=tuning.objective, seed=seed, n_threads=n_threads)
         ):
             values.append(stage.value)
             by_session += stage.by_session
@@ -146,7 +147,7 @@ def run_study(
             trial.set_user_attr("scores", values)
             trial.set_user_attr("facts", dict(stage.facts))
             trial.set_user_attr("predictions_sha", stage.predictions_sha)
-            pruned = tuning.pruning and step + 1 < len(stages) and trial.should_prune()
+            pruned = tuning.pruning and step + 1 < len(parts) and trial.should_prune()
             if pruned:
                 break
         trial.set_user_attr("by_session", by_session)

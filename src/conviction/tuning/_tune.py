@@ -15,7 +15,8 @@ from conviction.errors import TuningError
 from conviction.frames import check_columns, fingerprint
 from conviction.models import ModelParameters, SearchSpace, model_spec
 from conviction.observer import Observer, SilentObserver
-from conviction.oof import Audited, LabelledRows, check_plan_is_audited, jobs_within_cores
+from conviction.oof import Audited, LabelledRows, TunablePanel, check_plan_is_audited, jobs_within_cores
+from conviction.tuning._feature_space import searched_features
 from conviction.tuning._search import LISTENERS, Search, run_search
 from conviction.tuning._study import digest, quiet_optuna
 
@@ -50,7 +51,8 @@ class TuningResult:
     Attributes
     ----------
     best : dict of int to dict
-        Outer fold -> parameters, ready for `out_of_fold(params=...)`.
+        Outer fold -> parameters, ready for `out_of_fold(params=...)`; searched feature parameters are among them as
+        ``features.{name}``.
     trials : polars.DataFrame
         One row a trial of this call: `fold`, `trial`, `state`, `value`, `seconds`, `params` and `facts` as JSON.
     ledger : polars.DataFrame
@@ -97,8 +99,8 @@ def tune(
 
     Parameters
     ----------
-    audited : AuditedPanel
-        What passed the leakage audit.
+    audited : AuditedPanel or TunablePanel
+        What passed the leakage audit; the latter where `tuning.features` asks for a search of feature parameters.
     plan : FoldPlan
         The plan that was audited with it.
     target : str
@@ -143,8 +145,10 @@ def tune(
     known = empty_ledger() if ledger is None else ledger
     check_columns(known, [name for name in LEDGER_SCHEMA if name != "by_session"], name="ledger")
     spec = model_spec(model)
-    space = search_space(model, tuning)
-    base = spec.parse(params).model_dump(mode="json", by_alias=True)
+    features, configured = searched_features(audited, tuning.features)
+    own = () if tuning.features and not len(spec.search_space) else search_space(model, tuning)
+    space = SearchSpace((*features, *own))
+    base = {**configured, **spec.parse(params).model_dump(mode="json", by_alias=True)}
     rows = LabelledRows(audited, target=target)
     certificate = getattr(audited, "certificate", None)
     identity = {
@@ -167,6 +171,7 @@ def tune(
         Search(
             rows=rows, plan=plan, fold=fold, model=model, base=base, space=space, tuning=tuning, storage=storage,
             seed=seed, n_threads=n_threads, listener=token,
+            tunable=audited if tuning.features and isinstance(audited, TunablePanel) else None,
             study=digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, tuning.sampler, seed]),
         )
         for fold in chosen

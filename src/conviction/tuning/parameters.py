@@ -36,6 +36,10 @@ class TuningParameters(BaseModel):
         study may end with a few trials more than `n_trials`, and the order of trials is not repeatable.
     search : dict
         Model name -> dimension -> fields (`low`, `high`, `log`, `choices`) that replace those of the model's table.
+    features : dict
+        Feature parameters that are searched beside those of every model: name, as `conviction.features.tunable_parameters`
+        lists it -> fields that replace those of its range; an empty mapping takes the range as declared. Needs a
+        `conviction.oof.TunablePanel`.
 
     Examples
     --------
@@ -54,6 +58,7 @@ class TuningParameters(BaseModel):
     margin: float = Field(default=0.0, ge=0)
     shared: bool = False
     search: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    features: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
