@@ -17,6 +17,9 @@
     │   └── SeenRowError        a prediction asked for a row the model was fitted on
     ├── TuningError         an impossible search space or study
     ├── EvaluationError     a score that is not defined
+    ├── RequestError        a request that a served model must not answer
+    ├── MonitoringError     drift that cannot be looked for
+    │   └── DriftAlarm          what is served no longer looks like what was learnt
     ├── ParameterError      a parameter outside its bounds or unknown
     └── MissingExtraError   an optional dependency is not installed
 
@@ -130,6 +133,18 @@ class TuningError(ConvictionError):
 
 class EvaluationError(ConvictionError):
     """A score that is not defined."""
+
+
+class RequestError(ConvictionError):
+    """A request that a served model must not answer."""
+
+
+class MonitoringError(ConvictionError):
+    """Drift that cannot be looked for in what was given."""
+
+
+class DriftAlarm(MonitoringError):  # noqa: N818  # an alarm, not a mistake
+    """What is served no longer looks like what was learnt."""
 
 
 class ParameterError(ConvictionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,44 @@ if TYPE_CHECKING:
 
 # The smallest slope in standard deviations of the score: a calibration may say "almost nothing", never turn the order round.
 _SMALLEST_SLOPE = 1e-3
+
+
+@dataclass(frozen=True)
+class PlattMap:
+    """Platt's logistic map of a score to a probability, 1 / (1 + exp(-(intercept + slope (score - centre) / spread))).
+
+    Examples
+    --------
+    >>> PlattMap(intercept=0.0, slope=1.0, centre=0.5, spread=0.1).apply(np.array([0.5])).tolist()
+    [0.5]
+    """
+
+    intercept: float
+    slope: float
+    centre: float
+    spread: float
+
+    def apply(self, score: Floats) -> Floats:
+        """Return the probability of 1; a higher score never gives a lower one."""
+        z = self.intercept + self.slope * (score - self.centre) / self.spread
+        return np.asarray(1 / (1 + np.exp(-np.clip(z, -35, 35))), dtype=np.float64)
+
+
+def learn_platt(score: Floats, label: Floats) -> PlattMap | None:
+    """Learn the map from rows with their labels (Platt 1999); None where they have one class or one score.
+
+    Parameters
+    ----------
+    score, label : numpy.ndarray of float64, shape (n_rows,)
+        Scores of rows whose labels, 0 or 1, were known.
+    """
+    from conviction.ensembling._combiners import ridge_logistic
+
+    if len(np.unique(label)) < 2 or not np.std(score) > 0:
+        return None
+    centre, spread = float(score.mean()), float(score.std())
+    intercept, slope = ridge_logistic(((score - centre) / spread)[:, None], label, penalty=1.0)
+    return PlattMap(float(intercept), max(float(slope), _SMALLEST_SLOPE), centre, spread)
 
 
 def calibrate_forward(inputs: Inputs, score: Floats, *, ensembling: EnsemblingParameters) -> tuple[Floats, str]:
@@ -38,23 +77,14 @@ def calibrate_forward(inputs: Inputs, score: Floats, *, ensembling: EnsemblingPa
     explanation : str
         Which folds were left as they were, for want of a past.
     """
-    from conviction.ensembling._combiners import ridge_logistic
-
     label = inputs.label
     out = score.copy()
     left: list[int] = []
     for step in forward_steps(inputs.rows, purge=ensembling.purge):
-        past = score[step.past]
-        if (
-            step.n_past_sessions < ensembling.min_past_sessions
-            or len(np.unique(label[step.past])) < 2
-            or not np.std(past) > 0
-        ):
+        learnt = learn_platt(score[step.past], label[step.past])
+        if step.n_past_sessions < ensembling.min_past_sessions or learnt is None:
             left.append(step.fold)
             continue
-        centre, spread = past.mean(), past.std()
-        intercept, slope = ridge_logistic(((past - centre) / spread)[:, None], label[step.past], penalty=1.0)
-        z = intercept + max(slope, _SMALLEST_SLOPE) * (score[step.now] - centre) / spread
-        out[step.now] = 1 / (1 + np.exp(-np.clip(z, -35, 35)))
+        out[step.now] = learnt.apply(score[step.now])
     folds = ", ".join(str(fold) for fold in left)
     return out, " The ensemble is calibrated on past folds" + (f"; fold {folds} is left as it was." if left else ".")

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from conviction.ensembling._context import context_columns
-from conviction.ensembling._forward import Step, forward_steps
+from conviction.ensembling._forward import forward_steps
 from conviction.ensembling._inputs import Inputs
+from conviction.ensembling._learnt import LearntCombiner, as_probability, design_of, sigmoid
 from conviction.ensembling.parameters import CombinerName, EnsemblingParameters
 from conviction.evaluation import auc
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
-
-_CLIP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Combined:
 
 def mean(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
     """Average the probabilities."""
-    del ensembling, seed
-    return Combined(inputs.scores.mean(axis=1), np.zeros(inputs.rows.height, dtype=np.bool_))
+    del seed
+    return _plain_average("mean", inputs, ensembling)
 
 
 def rank_mean(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
@@ -59,80 +58,27 @@ def rank_mean(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) ->
     that the log loss of an average of ranks means something.
     """
     del seed
-    score = _as_probability(inputs.ranks.mean(axis=1), ensembling)
-    return Combined(score, np.zeros(inputs.rows.height, dtype=np.bool_))
+    return _plain_average("rank_mean", inputs, ensembling)
 
 
 def past_weighted(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
     """Average the ranks with weights in proportion to each model's past AUC above one half."""
-    del seed
-    label = inputs.label
-
-    def learn(step: Step) -> tuple[Floats, Floats]:
-        past = label[step.past] == 1
-        lift = np.array([max(0.0, auc(column, past) - 0.5) for column in inputs.ranks[step.past].T])
-        weight = lift / lift.sum() if lift.sum() > 0 else np.full(len(lift), 1 / len(lift))
-        return _as_probability(inputs.ranks[step.now] @ weight, ensembling), weight
-
-    return _forward(inputs, ensembling, learn, inputs.models)
+    return _forward("past_weighted", inputs, ensembling, seed)
 
 
 def stack_logistic(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
     """Stack by a ridge-penalised logistic regression on the log-odds and ranks of all models."""
-    del seed
-    design, names = _design(inputs, ensembling)
-    label = inputs.label
-
-    def learn(step: Step) -> tuple[Floats, Floats]:
-        past, now = _standardised(design, step)
-        coefficients = ridge_logistic(past, label[step.past], penalty=ensembling.regularisation)
-        return _sigmoid(coefficients[0] + now @ coefficients[1:]), coefficients[1:]
-
-    return _forward(inputs, ensembling, learn, names)
+    return _forward("stack_logistic", inputs, ensembling, seed)
 
 
 def stack_mlp(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
-    """Stack by a small multi-layer perceptron, early-stopped on the last part of the past."""
-    design, names = _design(inputs, ensembling)
-    label = inputs.label
-
-    def learn(step: Step) -> tuple[Floats, None]:
-        from sklearn.neural_network import MLPClassifier
-
-        past, now = _standardised(design, step)
-        model = MLPClassifier(
-            hidden_layer_sizes=(8,), alpha=1.0, batch_size=min(512, len(past)), max_iter=20, tol=0.0, random_state=seed
-        )
-        model.n_iter_no_change = model.max_iter  # runs its epochs: convergence is not asked for, so it cannot be missed
-        _fit_quietly(model, past, label[step.past].astype(int))
-        return np.asarray(model.predict_proba(now)[:, 1], dtype=np.float64), None
-
-    return _forward(inputs, ensembling, learn, names)
+    """Stack by a small multi-layer perceptron that runs a fixed number of epochs."""
+    return _forward("stack_mlp", inputs, ensembling, seed)
 
 
 def stack_xgboost(inputs: Inputs, *, ensembling: EnsemblingParameters, seed: int) -> Combined:
     """Stack by a few shallow boosted trees."""
-    design, names = _design(inputs, ensembling)
-    label = inputs.label
-
-    def learn(step: Step) -> tuple[Floats, None]:
-        import xgboost
-
-        settings = {
-            "objective": "binary:logistic",
-            "max_depth": 2,
-            "eta": 0.05,
-            "subsample": 0.8,
-            "min_child_weight": 50,
-            "lambda": 10.0,
-            "nthread": 1,
-            "seed": seed,
-        }
-        past, now = _standardised(design, step)
-        booster = xgboost.train(settings, xgboost.DMatrix(past, label[step.past], nthread=1), num_boost_round=60)
-        return booster.predict(xgboost.DMatrix(now, nthread=1)).astype(np.float64), None
-
-    return _forward(inputs, ensembling, learn, names)
+    return _forward("stack_xgboost", inputs, ensembling, seed)
 
 
 COMBINERS: dict[CombinerName, Callable[..., Combined]] = {
@@ -169,7 +115,7 @@ def ridge_logistic(X: Floats, y: Floats, *, penalty: float) -> Floats:
     beta = np.zeros(design.shape[1])
     beta[0] = np.log(rate / (1 - rate))
     for _ in range(50):
-        p = _sigmoid(design @ beta)
+        p = sigmoid(design @ beta)
         gradient = design.T @ (p - y) + ridge @ beta
         hessian = (design * (p * (1 - p))[:, None]).T @ design + ridge
         step = np.linalg.solve(hessian, gradient)
@@ -179,66 +125,126 @@ def ridge_logistic(X: Floats, y: Floats, *, penalty: float) -> Floats:
     return beta
 
 
-def _design(inputs: Inputs, ensembling: EnsemblingParameters) -> tuple[Floats, tuple[str, ...]]:
-    """Put log-odds, ranks and (where asked for) context side by side."""
-    clipped = np.clip(inputs.scores, _CLIP, 1 - _CLIP)
-    columns = [np.log(clipped / (1 - clipped)), inputs.ranks]
-    names = [f"logit_{model}" for model in inputs.models] + [f"rank_{model}" for model in inputs.models]
-    if ensembling.context:
-        context = context_columns(inputs, purge=ensembling.purge)
-        columns.append(context.to_numpy())
-        names += context.columns
-    return np.column_stack(columns), tuple(names)
+def learn_combiner(
+    name: CombinerName, inputs: Inputs, past: Bools, *, ensembling: EnsemblingParameters, seed: int
+) -> LearntCombiner:
+    """Learn a combiner from some rows.
+
+    Parameters
+    ----------
+    name : str
+        Name in `COMBINERS`.
+    inputs : Inputs
+    past : numpy.ndarray of bool, shape (n_rows,)
+        Labelled rows to learn from; a plain average learns nothing.
+    ensembling : EnsemblingParameters
+    seed : int
+
+    Returns
+    -------
+    LearntCombiner
+    """
+    numbers: dict[str, Floats] = {}
+    booster = b""
+    if name == "past_weighted":
+        ones = inputs.label[past] == 1
+        lift = np.array([max(0.0, auc(column, ones) - 0.5) for column in inputs.ranks[past].T])
+        numbers["weight"] = lift / lift.sum() if lift.sum() > 0 else np.full(len(lift), 1 / len(lift))
+    elif name.startswith("stack_"):
+        rows = design_of(inputs.scores, inputs.ranks, _context(inputs, ensembling))[past]
+        spread = rows.std(axis=0)
+        # A constant column becomes zero.
+        numbers |= {"centre": rows.mean(axis=0), "scale": np.where(spread > 1e-12, spread, np.inf)}
+        rows = (rows - numbers["centre"]) / numbers["scale"]
+        label = inputs.label[past]
+        if name == "stack_logistic":
+            numbers["coefficients"] = ridge_logistic(rows, label, penalty=ensembling.regularisation)
+        elif name == "stack_mlp":
+            numbers |= _fit_perceptron(rows, label, seed=seed)
+        else:
+            booster = _fit_trees(rows, label, seed=seed)
+    return LearntCombiner(name, inputs.models, ensembling.rank_slope, numbers, booster)
 
 
-def _standardised(design: Floats, step: Step) -> tuple[Floats, Floats]:
-    """Scale past and present rows by the mean and deviation of the past ones; a constant column becomes zero."""
-    centre = design[step.past].mean(axis=0)
-    spread = design[step.past].std(axis=0)
-    scale = np.where(spread > 1e-12, spread, np.inf)
-    return (design[step.past] - centre) / scale, (design[step.now] - centre) / scale
+def _context(inputs: Inputs, ensembling: EnsemblingParameters) -> Floats | None:
+    return context_columns(inputs, purge=ensembling.purge).to_numpy() if ensembling.context else None
 
 
-def _forward(
-    inputs: Inputs,
-    ensembling: EnsemblingParameters,
-    learn: Callable[[Step], tuple[Floats, Floats | None]],
-    names: tuple[str, ...],
-) -> Combined:
+def _plain_average(name: CombinerName, inputs: Inputs, ensembling: EnsemblingParameters) -> Combined:
+    nothing = np.zeros(inputs.rows.height, dtype=np.bool_)
+    learnt = learn_combiner(name, inputs, nothing, ensembling=ensembling, seed=0)
+    return Combined(learnt.apply(inputs.scores, inputs.ranks), nothing)
+
+
+def _forward(name: CombinerName, inputs: Inputs, ensembling: EnsemblingParameters, seed: int) -> Combined:
     """Learn before each fold from what was known then; where too little was known, keep the rank average."""
-    score = _as_probability(inputs.ranks.mean(axis=1), ensembling)
+    score = as_probability(inputs.ranks.mean(axis=1), ensembling.rank_slope)
     learnt = np.zeros(len(score), dtype=np.bool_)
     weights: list[tuple[int, str, float]] = []
     fallback: list[int] = []
     label = inputs.label
+    context = _context(inputs, ensembling) if name.startswith("stack_") else None
     for step in forward_steps(inputs.rows, purge=ensembling.purge):
         if step.n_past_sessions < ensembling.min_past_sessions or len(np.unique(label[step.past])) < 2:
             fallback.append(step.fold)
             continue
-        score[step.now], weight = learn(step)
-        learnt |= step.now
-        if weight is not None:
-            weights += [(step.fold, name, float(value)) for name, value in zip(names, weight, strict=True)]
+        one = learn_combiner(name, inputs, step.past, ensembling=ensembling, seed=seed)
+        now = step.now
+        score[now] = one.apply(inputs.scores[now], inputs.ranks[now], None if context is None else context[now])
+        learnt |= now
+        weights += [(step.fold, entry, value) for entry, value in _weights(one, inputs, ensembling)]
     return Combined(score, learnt, tuple(weights), tuple(fallback))
 
 
-def _as_probability(rank: Floats, ensembling: EnsemblingParameters) -> Floats:
-    return 0.5 + ensembling.rank_slope * (rank - 0.5)
+def _weights(one: LearntCombiner, inputs: Inputs, ensembling: EnsemblingParameters) -> list[tuple[str, float]]:
+    """Return the weights of a combiner that has one for each of its inputs."""
+    if "weight" in one.numbers:
+        return list(zip(one.models, one.numbers["weight"].tolist(), strict=True))
+    if "coefficients" not in one.numbers:
+        return []
+    names = [f"logit_{model}" for model in one.models] + [f"rank_{model}" for model in one.models]
+    if ensembling.context:
+        names += context_columns(inputs, purge=ensembling.purge).columns
+    return list(zip(names, one.numbers["coefficients"][1:].tolist(), strict=True))
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -35, 35))), dtype=np.float64)
-
-
-def _fit_quietly(model: object, X: Floats, y: npt.NDArray[np.int_]) -> None:
+def _fit_perceptron(X: Floats, y: Floats, *, seed: int) -> dict[str, Floats]:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
 
+    model = MLPClassifier(
+        hidden_layer_sizes=(8,), alpha=1.0, batch_size=min(512, len(X)), max_iter=20, tol=0.0, random_state=seed
+    )
+    model.n_iter_no_change = model.max_iter  # runs its epochs: convergence is not asked for, so it cannot be missed
     with warnings.catch_warnings():
         # A fixed number of epochs is the regularisation here, not a failure to converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, y)  # type: ignore[attr-defined]
+        model.fit(X, y.astype(int))
+    return {
+        "hidden": model.coefs_[0],
+        "hidden_bias": model.intercepts_[0],
+        "out": model.coefs_[1][:, 0],
+        "out_bias": model.intercepts_[1],
+    }
+
+
+def _fit_trees(X: Floats, y: Floats, *, seed: int) -> bytes:
+    import xgboost
+
+    settings = {
+        "objective": "binary:logistic",
+        "max_depth": 2,
+        "eta": 0.05,
+        "subsample": 0.8,
+        "min_child_weight": 50,
+        "lambda": 10.0,
+        "nthread": 1,
+        "seed": seed,
+    }
+    booster = xgboost.train(settings, xgboost.DMatrix(X, y, nthread=1), num_boost_round=60)
+    return bytes(booster.save_raw("ubj"))
 
 
 def weights_frame(combined: Mapping[str, Combined]) -> pl.DataFrame:

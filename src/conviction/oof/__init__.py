@@ -1,6 +1,7 @@
 """Out-of-fold predictions: fit per fold, predict only sessions that the model has not seen."""
 
 from conviction.oof._all import Fits, ParametersByFold, fit_for_holdout, fit_out_of_fold
+from conviction.oof._final import final_plan, fit_on_everything
 from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold, out_of_fold_by_symbol
 from conviction.oof._groups import FeatureSubset, out_of_fold_by_group
 from conviction.oof._jobs import jobs_within_cores
@@ -23,7 +24,9 @@ __all__ = [
     "ParametersByFold",
     "TunablePanel",
     "check_plan_is_audited",
+    "final_plan",
     "fit_for_holdout",
+    "fit_on_everything",
     "fit_out_of_fold",
     "fold_blocks",
     "holdout_predictions",
