@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conviction_kedro.presenting import EXPERIMENT_TAGS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,7 @@ PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
+_AXES = ("target", "model")
 
 
 def tracking_uri(config: Mapping[str, Any], root: Path) -> str:
@@ -50,9 +53,12 @@ def open_store(config: Mapping[str, Any], root: Path, *, pipeline: str) -> RunSt
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = (root / config["artifacts"]).as_uri() if str(config["uri"]).startswith("sqlite") else None
-        identifier = client.create_experiment(name, artifact_location=location)
+        identifier = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
     else:
         identifier = experiment.experiment_id
+        for tag, value in EXPERIMENT_TAGS.items():
+            if tag not in experiment.tags:
+                client.set_experiment_tag(identifier, tag, value)
     return RunStore(client, identifier)
 
 
@@ -97,12 +103,10 @@ class RunStore:
                     self._experiment, run_name=str(record["name"]), tags={PARENT_TAG: parent, "record_key": key}
                 )
                 self._children[key] = run.info.run_id
-            self._log(
-                self._children[key],
-                json.loads(record["params"]),
-                json.loads(record["metrics"]),
-                json.loads(record["tags"]),
-            )
+            tags = json.loads(record["tags"])
+            # Also as parameters: only these are axes of MLflow's parallel coordinates.
+            axes = {name: tags[name] for name in _AXES if name in tags}
+            self._log(self._children[key], axes | json.loads(record["params"]), json.loads(record["metrics"]), tags)
             self._client.set_terminated(self._children[key])
 
     def log_content(self, content: bytes, *, file_name: str, folder: str, run_id: str | None = None) -> None:
@@ -128,18 +132,15 @@ class RunStore:
                 write_mlflow_model(models[paths[-1]], Path(home) / "model")
                 self._client.log_artifacts(child, home)
 
-    def describe(self, scores: Sequence[Mapping[str, Any]], provenance: Mapping[str, str]) -> None:
-        """Write the Markdown description of the parent: verdicts, the two figures that matter with intervals, the dataset."""
-        lines = ["| target | model | verdict | AUC pooled [95 %] | AUC daily [95 %] |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {row['target']} | {row['model']} | {row['verdict']} | {_interval(row, 'auc_pooled')} | {_interval(row, 'auc_daily')} |"
-            for row in scores
-        ]
-        lines += [
-            "",
-            f"Data: {provenance.get('source')} / {provenance.get('universe')}; commit {provenance.get('commit', '')[:10]}",
-        ]
-        self.tag(NOTE_TAG, "\n".join(lines))
+    def headline(self, metrics: Mapping[str, Any], *, verdict: str, of: str) -> None:
+        """Give the parent the scores it is compared by, the verdict on them and whose they are."""
+        self._log(self._parent, {}, metrics, {"verdict": verdict, "headline": of})
+
+    def log_dataset(self, fields: Mapping[str, str]) -> None:
+        """Say on which data the parent ran; MLflow shows it in a column of its own."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        self._client.log_inputs(self._parent, [DatasetInput(Dataset(**fields))])
 
     def finish(self) -> None:
         """Close the parent as finished."""
@@ -166,9 +167,3 @@ class RunStore:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _interval(row: Mapping[str, Any], name: str) -> str:
-    if row.get(name) is None:
-        return "undefined"
-    return f"{row[name]:.4f} [{row[f'{name}_lo']:.4f}, {row[f'{name}_hi']:.4f}]"

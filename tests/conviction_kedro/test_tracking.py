@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from conviction_kedro.tracking import NOTE_TAG, PARENT_TAG, open_client, open_store
+from conviction_kedro.presenting import dataset_input
+from conviction_kedro.tracking import PARENT_TAG, open_client, open_store
 
 CONFIG = {
     "uri": "sqlite:///mlflow.db",
@@ -70,21 +71,44 @@ def test_a_failed_run_says_why(store, client):
     assert [item.path for item in client.list_artifacts(store.run_id)] == ["error.txt"]
 
 
-def test_the_description_shows_intervals(store, client):
-    row = {
-        "target": "relative",
-        "model": "ensemble",
-        "verdict": "skill",
-        "auc_pooled": 0.51,
-        "auc_pooled_lo": 0.5,
-        "auc_pooled_hi": 0.52,
+def test_the_parent_has_the_scores_it_is_compared_by(store, client):
+    store.headline({"auc_daily": 0.51, "auc_daily_lo": 0.5}, verdict="skill", of="relative | ensemble")
+    data = client.get_run(store.run_id).data
+    assert data.metrics == {"auc_daily": 0.51, "auc_daily_lo": 0.5}
+    assert (data.tags["verdict"], data.tags["headline"]) == ("skill", "relative | ensemble")
+
+
+def test_the_dataset_is_an_input_of_the_parent(store, client):
+    fields = dataset_input({"rows": 5, "symbols": ["A", "B"]}, name="embedded six", fingerprint="ab" * 32)
+    store.log_dataset(fields)
+    (seen,) = client.get_run(store.run_id).inputs.dataset_inputs
+    assert (seen.dataset.name, seen.dataset.digest) == ("embedded six", "ab" * 18)
+    assert json.loads(seen.dataset.profile) == {"rows": 5, "symbols": 2}
+    assert json.loads(seen.dataset.source)["fingerprint"] == "ab" * 32
+
+
+def test_target_and_model_are_axes_of_the_parallel_coordinates(store, client):
+    tags = json.dumps({"target": "relative", "model": "lightgbm"})
+    record = {
+        "record_key": "relative/lightgbm",
+        "name": "relative | lightgbm",
+        "params": "{}",
+        "metrics": "{}",
+        "tags": tags,
     }
-    store.describe([row], {"source": "embedded", "universe": "all", "commit": "abcdef"})
-    note = client.get_run(store.run_id).data.tags[NOTE_TAG]
-    assert "0.5100 [0.5000, 0.5200]" in note
-    assert "undefined" in note
+    store.upsert_children([record])
+    (child,) = client.search_runs([store._experiment], f"tags.`{PARENT_TAG}` = '{store.run_id}'")
+    assert child.data.params == {"target": "relative", "model": "lightgbm"}
 
 
 def test_experiments_by_purpose(root, client):
     open_store(CONFIG, root, pipeline="holdout")
     assert {item.name for item in client.search_experiments()} >= {"research", "holdout"}
+
+
+def test_an_experiment_opens_in_the_view_for_training_runs(root, client):
+    client.create_experiment("research of another day")
+    open_store({**CONFIG, "default_experiment": "research of another day"}, root, pipeline="modeling")
+    open_store(CONFIG, root, pipeline="holdout")
+    for name in ("holdout", "research of another day"):
+        assert client.get_experiment_by_name(name).tags["mlflow.experimentKind"] == "custom_model_development"

@@ -64,6 +64,12 @@ def test_the_run_is_on_record_with_children_parameters_and_intervals(finished):
         metrics = run.data.metrics
         assert metrics["auc_pooled_lo"] <= metrics["auc_pooled"] <= metrics["auc_pooled_hi"], model
         assert run.data.tags["split"] == "oof"
+    assert parent.data.metrics.items() >= children["relative", "ensemble"].data.metrics.items()
+    assert parent.data.tags["headline"] == "relative | ensemble"
+    assert parent.data.tags["verdict"] == children["relative", "ensemble"].data.tags["verdict"]
+    (seen,) = parent.inputs.dataset_inputs
+    assert parent.data.tags["data_fingerprint"].startswith(seen.dataset.digest)
+    assert parent.data.tags["mlflow.note.content"].startswith("**relative: ")
 
 
 def test_models_are_logged_with_signature_and_load_as_pyfunc(finished, tmp_path):

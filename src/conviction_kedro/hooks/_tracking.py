@@ -10,14 +10,17 @@ from kedro.framework.hooks import hook_impl
 from conviction_kedro import runtime
 from conviction_kedro.datasets import Snapshot
 from conviction_kedro.parameters import flatten, validate_parameters
-from conviction_kedro.tracking import RunStore, open_store
+from conviction_kedro.presenting import dataset_input, description, headline, headline_metrics, origin_tags
+from conviction_kedro.tracking import NOTE_TAG, RunStore, open_store
 
 if TYPE_CHECKING:
     import polars as pl
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
 
 _RECORDS = "_records"
+_HEADLINES = ("scores", "holdout_scores")
 # Dataset -> the entry of its sidecar that becomes a tag of the run, and the tag's name.
 _SIDECAR_TAGS = {"audit_report": ("verdict", "audit_verdict"), "bars": ("frame_sha", "data_fingerprint")}
 
@@ -34,7 +37,7 @@ class TrackingHooks:
         self._context = context
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Open the parent run with every parameter and the whole provenance."""
         parameters = validate_parameters(self._context.params)
         provenance = runtime.current().provenance
@@ -43,11 +46,18 @@ class TrackingHooks:
         self._store = open_store(self._context.config_loader["tracking"], self._context.project_path, pipeline=names[0])
         self._store.start(
             name=f"{'+'.join(names)} | {parameters.source} {parameters.universe} | {parameters.profile}",
-            tags={**provenance, "session_id": runtime.current().run_id, "kind": "command"},
+            tags={
+                **provenance,
+                **origin_tags(run_params.get("pipeline_names") or [], provenance.get("commit")),
+                "session_id": runtime.current().run_id,
+                "kind": "command",
+            },
             params=flatten(parameters),
         )
         for name in _SIDECAR_TAGS:
             self._tag_from_sidecar(name)
+        if "data_facts" not in pipeline.all_outputs():
+            self._say_which_data()
 
     @hook_impl
     def after_node_run(self, outputs: dict[str, Any]) -> None:
@@ -71,7 +81,9 @@ class TrackingHooks:
             self._tag_from_sidecar(dataset_name)
         if dataset_name == "models":
             self._store.log_models(data)
-        if dataset_name == "scores":
+        if dataset_name == "data_facts":
+            self._say_which_data()
+        if dataset_name in _HEADLINES:
             self._describe(data)
 
     @hook_impl
@@ -96,6 +108,29 @@ class TrackingHooks:
             entry, tag = _SIDECAR_TAGS[dataset_name]
             self._store.tag(tag, str(sidecar[entry]))
 
+    def _say_which_data(self) -> None:
+        bars = self._catalog.get("bars") if "bars" in self._catalog else None
+        sidecar = bars.sidecar() if isinstance(bars, Snapshot) else None
+        if self._store is None or sidecar is None:
+            return
+        provenance = runtime.current().provenance
+        name = f"{provenance.get('source')} {provenance.get('universe')}"
+        self._store.log_dataset(dataset_input(self._facts(), name=name, fingerprint=str(sidecar["frame_sha"])))
+
+    def _facts(self) -> dict[str, Any]:
+        if "data_facts" not in self._catalog or not self._catalog.exists("data_facts"):
+            return {}
+        facts: dict[str, Any] = self._catalog.load("data_facts")
+        return facts
+
     def _describe(self, scores: pl.DataFrame) -> None:
-        if self._store is not None:
-            self._store.describe(scores.to_dicts(), runtime.current().provenance)
+        if self._store is None:
+            return
+        rows = scores.to_dicts()
+        first = headline(rows, list(validate_parameters(self._context.params).modeling.targets))
+        if first is not None:
+            self._store.headline(
+                headline_metrics(first), verdict=str(first["verdict"]), of=f"{first['target']} | {first['model']}"
+            )
+        text = description(rows, first=first, facts=self._facts(), provenance=runtime.current().provenance)
+        self._store.tag(NOTE_TAG, text)
