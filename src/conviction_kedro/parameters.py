@@ -12,7 +12,7 @@ from conviction.errors import ParameterError
 from conviction.evaluation import EvaluationParameters
 from conviction.features import FeatureParameters
 from conviction.folds import FoldParameters
-from conviction.panel import DecisionTime
+from conviction.panel import DecisionTime, SourceParameters
 from conviction.portfolio import PortfolioParameters
 from conviction.tuning import TuningParameters
 
@@ -30,6 +30,13 @@ class PathParameters(Closed):
     index: str | None = None
     vix: str | None = None
     membership: str | None = None
+    news: str | None = None
+    macro: str | None = None
+    events: str | None = None
+    options: str | None = None
+    sectors: str | None = None
+    references: str | None = None
+    renames: str | None = None
 
 
 class Universes(RootModel[dict[str, tuple[str, ...] | Literal["all"]]]):
@@ -196,6 +203,7 @@ class WorkspaceParameters(Closed):
     portfolio: PortfolioParameters
     holdout: HoldoutParameters
     feature_groups: GroupParameters
+    sources: SourceParameters = SourceParameters()
     synthetic: SyntheticParameters = SyntheticParameters()
     dask: DaskParameters = DaskParameters()
     dataset_pin: str | None = Field(default=None, description="on the command line only; see conviction_kedro.pinning")

@@ -80,6 +80,7 @@ def assemble(
             n_features=made.height,
             survivorship=str(data_facts["survivorship"]),
             execution=_EXECUTION[str(data_facts["decision"])],
+            sources=dict(data_facts["sources"]),
             omitted=dict(left_out.select("feature", "omitted").iter_rows()),
         ),
         audit=audit_report,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from conviction.errors import FrameError, UniverseError
 from conviction.frames import KEY, SESSION, SYMBOL, check_columns, check_panel
+from conviction.market import select_universe
 
 
 def apply_renames(bars: pl.DataFrame, renames: pl.DataFrame) -> pl.DataFrame:
@@ -66,6 +68,108 @@ def apply_renames(bars: pl.DataFrame, renames: pl.DataFrame) -> pl.DataFrame:
         _check_free(renamed, row)
         renamed = renamed.with_columns(pl.when(earlier).then(pl.lit(row["new"])).otherwise(symbol).alias(SYMBOL))
     return renamed.sort(*KEY)
+
+
+def earlier_names(symbols: Iterable[str], renames: pl.DataFrame) -> tuple[str, ...]:
+    """Return symbols together with every ticker under which they were listed before.
+
+    Parameters
+    ----------
+    symbols : iterable of str
+        Newest tickers.
+    renames : polars.DataFrame
+        As for `apply_renames`.
+
+    Returns
+    -------
+    tuple of str
+        Sorted, each once: what to read, so that `apply_renames` finds whole histories.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> renames = pl.DataFrame({"old": ["FB"], "new": ["META"], "date": [date(2022, 6, 9)]})
+    >>> earlier_names(["META", "AAPL"], renames)
+    ('AAPL', 'FB', 'META')
+    """
+    found = set(symbols)
+    pairs = list(renames.select("old", "new").iter_rows())
+    while fresh := {old for old, new in pairs if new in found} - found:
+        found |= fresh
+    return tuple(sorted(found))
+
+
+def select_history(
+    bars: pl.DataFrame, symbols: Sequence[str] | None, renames: pl.DataFrame, *, allow_missing: bool
+) -> pl.DataFrame:
+    """Return the bars of the named symbols under every ticker they had, to be checked before `join_histories`.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        Raw or checked bars.
+    symbols : sequence of str or None
+        The universe by its newest tickers; None means every symbol of the source.
+    renames : polars.DataFrame
+        As for `apply_renames`; without rows this is `conviction.market.select_universe`.
+    allow_missing : bool
+        Whether a symbol without bars is accepted.
+
+    Returns
+    -------
+    polars.DataFrame
+
+    Raises
+    ------
+    UniverseError
+        If a symbol has no bars under any of its tickers and that is not allowed.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> renames = pl.DataFrame({"old": ["FB"], "new": ["META"], "date": [date(2022, 6, 9)]})
+    >>> bars = pl.DataFrame({"symbol": ["FB", "MSFT"]})
+    >>> select_history(bars, ["META"], renames, allow_missing=False)["symbol"].to_list()
+    ['FB']
+    """
+    if symbols is None:
+        return bars
+    if renames.is_empty():
+        return select_universe(bars, symbols, allow_missing=allow_missing)
+    return select_universe(bars, earlier_names(symbols, renames), allow_missing=True)
+
+
+def join_histories(
+    bars: pl.DataFrame, symbols: Sequence[str] | None, renames: pl.DataFrame, *, allow_missing: bool
+) -> pl.DataFrame:
+    """Rename checked bars and keep the named symbols: rows of another company that took over an old ticker go.
+
+    Parameters
+    ----------
+    bars, symbols, renames, allow_missing
+        As for `select_history`; the bars are checked.
+
+    Returns
+    -------
+    polars.DataFrame
+
+    Raises
+    ------
+    UniverseError
+        As for `apply_renames` and `conviction.market.select_universe`.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> renames = pl.DataFrame({"old": ["FB"], "new": ["META"], "date": [date(2022, 6, 9)]})
+    >>> bars = pl.DataFrame({"symbol": ["FB", "FB"], "session": [date(2022, 6, 8), date(2022, 6, 9)], "close": [1.0, 9.0]})
+    >>> join_histories(bars, ["META"], renames, allow_missing=False).rows()
+    [('META', datetime.date(2022, 6, 8), 1.0)]
+    """
+    if renames.is_empty():
+        return bars
+    renamed = apply_renames(bars, renames)
+    return renamed if symbols is None else select_universe(renamed, symbols, allow_missing=allow_missing)
 
 
 def _check_free(bars: pl.DataFrame, row: dict[str, Any]) -> None:

@@ -80,6 +80,8 @@ class DataFacts:
         At which price a decision is taken to be filled; idealised execution is called that.
     omitted : mapping of str to str
         Feature left out -> reason.
+    sources : mapping of str to str
+        Source beside the prices -> what it gave, or what is missing without it.
     """
 
     source: str
@@ -92,6 +94,7 @@ class DataFacts:
     survivorship: str
     execution: str
     omitted: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

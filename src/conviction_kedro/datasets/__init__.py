@@ -13,7 +13,7 @@ from conviction_kedro.datasets._kinds import (
     ModelsSnapshot,
     TextSnapshot,
 )
-from conviction_kedro.datasets._macro import FredDataset, VixDataset
+from conviction_kedro.datasets._macro import FredDataset
 from conviction_kedro.datasets._openings import OpeningsDataset
 from conviction_kedro.datasets._optional import OptionalTableDataset
 from conviction_kedro.datasets._prices import LongBarsDataset, LongTableDataset
@@ -21,10 +21,12 @@ from conviction_kedro.datasets._processed import ProcessedFormatDataset
 from conviction_kedro.datasets._snapshot import Snapshot, SnapshotError
 from conviction_kedro.datasets._synthetic import SyntheticBarsDataset
 from conviction_kedro.datasets._vendor_tables import Fetchable, MassiveTableDataset
+from conviction_kedro.datasets._vix import CboeVixDataset, VixDataset
 
 __all__ = [
     "AuditReportSnapshot",
     "AuditedPanelSnapshot",
+    "CboeVixDataset",
     "EmbeddedIndexDataset",
     "EmbeddedPricesDataset",
     "Fetchable",

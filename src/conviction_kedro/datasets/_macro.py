@@ -1,4 +1,4 @@
-"""Macro series and the VIX as catalog entries."""
+"""Macro series as catalog entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from conviction.errors import ParameterError
 from conviction.observer import Observer, SilentObserver
 from conviction_kedro.datasets._vendor_tables import VendorDataset, as_day, vendor_options
-from conviction_kedro.sources import FredRest, SourceError, Storage, read_vix, releases_frame, resolve_secret
+from conviction_kedro.sources import FredRest, SourceError, Storage, releases_frame, resolve_secret
 from conviction_kedro.sources._fred import FRED_ENDPOINT
 
 logger = logging.getLogger(__name__)
@@ -112,50 +112,6 @@ class FredDataset(VendorDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._storage.uri(self._name), "series": self._series}
-
-
-class VixDataset(VendorDataset):
-    """Closes of the VIX from a CSV file, with the moment they became known: ``session, close, known_at``.
-
-    Parameters
-    ----------
-    filepath : str or None
-        Cboe's ``VIX_History.csv``, FRED's ``VIXCLS.csv`` or any ``date, close``; local or ``s3://``. None means that the user
-        gave nothing: the frame has no rows.
-    calendar : str
-    credentials, metadata : mapping, optional
-
-    Examples
-    --------
-    >>> VixDataset(filepath="data/01_raw/VIX_History.csv").exists()
-    False
-    """
-
-    def __init__(
-        self,
-        *,
-        filepath: str | None,
-        calendar: str = "XNYS",
-        credentials: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        folder, _, name = (filepath or "").rpartition("/")
-        self._name = name or None
-        self._storage = Storage(folder or ".", credentials)
-        self._calendar = calendar
-        self.metadata = metadata
-
-    def load(self) -> pl.DataFrame:
-        """Return the closes, point in time."""
-        if self._name is None:
-            return pl.DataFrame(schema={"session": pl.Date, "close": pl.Float64, "known_at": pl.Datetime("us", "UTC")})
-        return read_vix(self._storage.read(self._name), calendar=self._calendar, name=self._name)
-
-    def _exists(self) -> bool:
-        return self._name is None or self._storage.exists(self._name)
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._name and self._storage.uri(self._name), "calendar": self._calendar}
 
 
 def _fred_options(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from kedro.io import AbstractDataset, DatasetError
 
-from conviction_kedro.datasets._prices import LongTableDataset
+from conviction_kedro.datasets._prices import LongTableDataset, parse_moments, parse_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,15 @@ class OptionalTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         As for `LongTableDataset`; None or an empty text means that the user gave nothing.
     rename, required, credentials, metadata
         As for `LongTableDataset`.
+    moments : sequence of str
+        Columns that hold moments; text (``2024-07-02T19:59:00Z``, ``2024-07-02 15:59:00-04:00``) becomes Datetime[us, UTC].
+    days : sequence of str
+        Columns that hold days; text becomes Date.
+
+    Raises
+    ------
+    PointInTimeError
+        If a moment cannot be read or names no time zone: whether it was before a decision could not be said.
 
     Examples
     --------
@@ -35,11 +44,15 @@ class OptionalTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
         filepath: str | None = None,
         rename: Mapping[str, str] | None = None,
         required: Sequence[str] = ("session", "close"),
+        moments: Sequence[str] = (),
+        days: Sequence[str] = (),
         credentials: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.metadata = metadata
         self._required = list(required)
+        self._moments, self._days = tuple(moments), tuple(days)
+        self._name = (filepath or "").rsplit("/", 1)[-1]
         self._table = (
             LongTableDataset(filepath=filepath, rename=rename, required=required, credentials=credentials)
             if filepath
@@ -48,7 +61,12 @@ class OptionalTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):
 
     def load(self) -> pl.DataFrame:
         """Return the table, or a frame without rows."""
-        return self._table.load() if self._table is not None else pl.DataFrame({name: [] for name in self._required})
+        if self._table is None:
+            return pl.DataFrame({name: [] for name in self._required})
+        frame = self._table.load()
+        days = [parse_sessions(frame[name], name=self._name) for name in self._days if name in frame.columns]
+        moments = [parse_moments(frame[name], name=self._name) for name in self._moments if name in frame.columns]
+        return frame.with_columns(*days, *moments)
 
     def save(self, data: pl.DataFrame) -> None:
         """Refuse: the file is the user's."""

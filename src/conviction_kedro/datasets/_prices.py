@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from kedro.io import AbstractDataset
 
-from conviction.errors import BarsError, ParameterError
+from conviction.errors import BarsError, ParameterError, PointInTimeError
 from conviction.frames import SESSION, SYMBOL, check_columns
 from conviction_kedro.sources._storage import Storage
 
@@ -65,6 +65,57 @@ def parse_sessions(column: pl.Series, *, name: str) -> pl.Series:
             fix="convert moments to the exchange's days before, or load the file as intraday bars",
         )
     return days.alias(column.name)
+
+
+def parse_moments(column: pl.Series, *, name: str) -> pl.Series:
+    """Return a column of moments in UTC, refusing what says no time zone.
+
+    Parameters
+    ----------
+    column : polars.Series
+        Datetime with a time zone, or text as ISO 8601 with an offset: ``2024-07-02T19:59:00Z``, ``2024-07-02 15:59:00.5-04:00``.
+    name : str
+        What the file is called in a message.
+
+    Returns
+    -------
+    polars.Series
+        Datetime with the time zone UTC, with the column's own name; nulls stay nulls.
+
+    Raises
+    ------
+    PointInTimeError
+        If a value cannot be read, is a day, or has no time zone.
+
+    Examples
+    --------
+    >>> parse_moments(pl.Series("known_at", ["2024-07-02T15:59:00-04:00"]), name="news.csv")[0].isoformat()
+    '2024-07-02T19:59:00+00:00'
+    """
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
+        return column.dt.convert_time_zone("UTC")
+    unread = column
+    if column.dtype in (pl.String, pl.Null):
+        text = (
+            column.cast(pl.String)
+            .str.strip_chars()
+            .str.replace(r"(\d) (\d)", "${1}T${2}")
+            .str.replace(r" ?[zZ]$", "+00:00")
+        )
+        # Seconds may be left out, as in 2024-07-02T19:59Z.
+        text = text.str.replace(r"^(.{10}T\d\d:\d\d)([+-])", "${1}:00${2}").str.replace(
+            r"([+-]\d\d)(\d\d)$", "${1}:${2}"
+        )
+        moments = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+        unread = column.filter(moments.is_null() & column.is_not_null())
+        if unread.is_empty():
+            return moments.alias(column.name)
+    raise PointInTimeError(
+        what=f"{name}: column {column.name!r} has {unread.len()} values that are no moment with a time zone",
+        got=f"{unread.dtype} {unread[0]!s}",
+        allowed="2024-07-02T19:59:00Z or 2024-07-02 15:59:00-04:00: when the value was published",
+        fix="write the time of publication with its offset; a day alone does not say whether it was before the decision",
+    )
 
 
 class LongTableDataset(AbstractDataset[pl.DataFrame, pl.DataFrame]):

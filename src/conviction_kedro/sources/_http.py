@@ -129,6 +129,11 @@ class JsonClient:
         url = self._url(address, parameters)
         return self.retry.call(lambda: self._once(url), name=redact(f"GET {url}"))
 
+    def get_bytes(self, address: str) -> bytes:
+        """Return what lies at an address as it is; errors as for `get`."""
+        url = self._url(address, None)
+        return self.retry.call(lambda: self._answer(url, accept="*/*"), name=redact(f"GET {url}"))
+
     def _url(self, address: str, parameters: Mapping[str, object] | None) -> str:
         url = address if "://" in address else f"{self.base_url}{address}"
         ours, theirs = urlsplit(self.base_url), urlsplit(url)
@@ -145,9 +150,21 @@ class JsonClient:
         return f"{url}{'&' if theirs.query else '?'}{urlencode(given)}"
 
     def _once(self, url: str) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        data = self._answer(url, accept="application/json")
+        try:
+            page = json.loads(data)
+        except ValueError:
+            raise _failure(got=f"{len(data)} bytes that are no JSON") from None
+        if not isinstance(page, dict):
+            raise _failure(got=f"JSON of type {type(page).__name__}")
+        return page
+
+    def _answer(self, url: str, *, accept: str) -> bytes:
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         sent = url
-        if self._key_parameter is None:
+        if not self._key.reveal():
+            pass  # a service without keys
+        elif self._key_parameter is None:
             headers["Authorization"] = f"Bearer {self._key.reveal()}"
         else:
             sent = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({self._key_parameter: self._key.reveal()})}"
@@ -158,13 +175,8 @@ class JsonClient:
             raise _failure(got=type(error).__name__) from None
         if answer.status != 200:
             raise _refusal(answer)
-        try:
-            page = json.loads(answer.data)
-        except ValueError:
-            raise _failure(got=f"{len(answer.data)} bytes that are no JSON") from None
-        if not isinstance(page, dict):
-            raise _failure(got=f"JSON of type {type(page).__name__}")
-        return page
+        data: bytes = answer.data
+        return data
 
 
 def _failure(*, got: str) -> RetryableError:

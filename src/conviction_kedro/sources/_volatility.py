@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
 
 import polars as pl
 
 from conviction.frames import SESSION, UTC
 from conviction.market import exchange_sessions, session_closes
+from conviction.panel import VIX_DELAY
 from conviction_kedro.sources._errors import SourceError
-
-# The index is computed until a quarter past the stocks' close (Cboe, VIX methodology): 16:15, or 13:15 on early closes.
-_AFTER_THE_CLOSE = timedelta(minutes=15)
 
 
 def read_vix(data: bytes, *, calendar: str = "XNYS", name: str = "VIX") -> pl.DataFrame:
@@ -83,4 +80,4 @@ def read_vix(data: bytes, *, calendar: str = "XNYS", name: str = "VIX") -> pl.Da
     sessions = exchange_sessions(calendar, known[SESSION][0], known[SESSION][-1])
     known = known.filter(pl.col(SESSION).is_in(sessions.implode()))
     closes = session_closes(calendar, known[SESSION])
-    return known.with_columns((closes + _AFTER_THE_CLOSE).cast(UTC).alias("known_at"))
+    return known.with_columns((closes + VIX_DELAY).cast(UTC).alias("known_at"))

@@ -62,6 +62,21 @@ def test_a_side_value_that_settles_after_the_close_is_yesterdays_until_the_open(
     assert at_open == [10.0 + t for t in range(len(SESSIONS))]
 
 
+@pytest.mark.parametrize("with_moment", [False, True])
+def test_a_session_that_the_vix_misses_is_null_and_never_the_value_before(with_moment):
+    closes = panel().filter(pl.col("symbol") == "AAA")["known_at"]
+    vix = pl.DataFrame({"session": SESSIONS, "close": [10.0 + t for t in range(len(SESSIONS))]})
+    if with_moment:
+        vix = vix.with_columns(known_at=closes + timedelta(minutes=15))
+    # Without a moment of its own the VIX settles a quarter of an hour after the close, whatever file it comes from.
+    holed = vix.filter(~pl.col("session").is_in([SESSIONS[3], SESSIONS[-1]]))
+    n = len(SESSIONS)
+    at_close = panel(vix=holed).filter(pl.col("symbol") == "AAA")["vix_close"].to_list()
+    assert at_close == [None if t - 1 in (-1, 3) else 9.0 + t for t in range(n)]
+    at_open = panel("before_next_open", vix=holed).filter(pl.col("symbol") == "AAA")["vix_close"].to_list()
+    assert at_open == [None if t in (3, n - 1) else 10.0 + t for t in range(n)]
+
+
 def test_panel_refuses_what_it_cannot_join():
     market = pl.DataFrame({"session": SESSIONS, "close": 1.0})
     with pytest.raises(FrameError, match="several rows of one session"):

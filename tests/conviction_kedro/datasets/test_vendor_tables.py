@@ -14,7 +14,14 @@ import pytest
 from kedro.io import DataCatalog, DatasetError
 
 from conviction.errors import ParameterError
-from conviction_kedro.datasets import Fetchable, FlatFilesDataset, FredDataset, MassiveTableDataset, VixDataset
+from conviction_kedro.datasets import (
+    CboeVixDataset,
+    Fetchable,
+    FlatFilesDataset,
+    FredDataset,
+    MassiveTableDataset,
+    VixDataset,
+)
 from conviction_kedro.datasets._macro import _clock
 from conviction_kedro.sources import SourceError
 
@@ -224,6 +231,36 @@ def test_the_vix_is_an_entry_of_its_own(tmp_path):
     (tmp_path / "VIX_History.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DatasetError, match=r"VIX_History\.csv has no day"):
         dataset.load()
+
+
+def test_the_vix_is_fetched_from_cboe_and_a_bad_answer_leaves_the_file(tmp_path):
+    history = b"DATE,OPEN,HIGH,LOW,CLOSE\n07/02/2024,1,1,1,12.03\n07/03/2024,1,1,1,12.09\n"
+    asked = []
+
+    class Cboe(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            body = history if len(asked) == 1 else b"<html>maintenance</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cboe) as server:
+        threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        dataset = CboeVixDataset(filepath=str(tmp_path / "VIX.csv"), required=False, vendor={"base_url": address})
+        assert isinstance(dataset, Fetchable)
+        assert dataset.load().is_empty()
+        assert dataset.fetch() == "2 closes of the VIX, 2024-07-02 to 2024-07-03"
+        assert asked == [("/api/global/us_indices/daily_prices/VIX_History.csv", None)]
+        with pytest.raises(SourceError, match="no day or no close"):
+            dataset.fetch()
+        server.shutdown()
+    assert dataset.load()["close"].to_list() == [12.03, 12.09]
 
 
 def test_what_can_be_fetched_says_so(entry, tmp_path):

@@ -9,24 +9,37 @@ import polars as pl
 from conviction.features import FeatureParameters, build_features
 from conviction.folds import FoldParameters, FoldPlan, make_fold_plan
 from conviction.labels import make_labels
-from conviction.market import check_bars, clip_sessions, market_proxy, select_universe
-from conviction.panel import add_macro, add_news, build_panel, survivorship_note
+from conviction.market import check_bars, clip_sessions, market_proxy
+from conviction.panel import (
+    SourceParameters,
+    build_panel,
+    join_histories,
+    join_sources,
+    select_history,
+    source_notes,
+    survivorship_note,
+)
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import DataParameters, Universes
 from conviction_kedro.synthetic import refuse_mixing
 
 
 def make_bars(
-    raw_bars: pl.DataFrame, source: str, data: DataParameters, universe: str, universes: Universes
+    raw_bars: pl.DataFrame,
+    renames: pl.DataFrame,
+    source: str,
+    data: DataParameters,
+    universe: str,
+    universes: Universes,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Clip to the span, select the universe and check every row; return bars and the quality report."""
+    """Clip to the span, select the universe, check every row and join the histories of renamed companies."""
     refuse_mixing(raw_bars, source=source)
     chosen = clip_sessions(raw_bars, first=data.first_session, last=data.last_session)
     symbols = universes.symbols(universe)
-    if symbols is not None:
-        chosen = select_universe(chosen, symbols, allow_missing=data.allow_missing_symbols)
+    chosen = select_history(chosen, symbols, renames, allow_missing=data.allow_missing_symbols)
     checked = check_bars(chosen, calendar=data.calendar, allow=frozenset(data.quarantine))
-    return checked.bars, checked.quality.to_dict()
+    bars = join_histories(checked.bars, symbols, renames, allow_missing=data.allow_missing_symbols)
+    return bars, checked.quality.to_dict()
 
 
 def make_panel(
@@ -34,35 +47,39 @@ def make_panel(
     index_prices: pl.DataFrame,
     vix_prices: pl.DataFrame,
     membership: pl.DataFrame,
+    renames: pl.DataFrame,
     news: pl.DataFrame,
     macro_releases: pl.DataFrame,
+    events: pl.DataFrame,
+    options: pl.DataFrame,
+    sectors: pl.DataFrame,
+    references: pl.DataFrame,
     data: DataParameters,
+    sources: SourceParameters,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Join what was known at each decision; return the panel and what a reader must know of the data."""
+    spells = None if membership.is_empty() else membership
     panel = build_panel(
         bars,
         calendar=data.calendar,
         decision=data.decision,
         market=market_proxy(bars, index_prices),
         vix=None if vix_prices.is_empty() else vix_prices,
-        membership=None if membership.is_empty() else membership,
+        membership=spells,
     )
-    if not news.is_empty():
-        panel = add_news(panel, news, known_at="known_at", score="score", source="publisher")
-    if not macro_releases.is_empty():
-        panel = add_macro(
-            panel, macro_releases, series="series", known_at="known_at", period="reference_date", value="value"
-        )
+    joined = {"news": news, "macro": macro_releases, "events": events, "options": options}
+    joined |= {"sectors": sectors, "references": references}
+    panel = join_sources(panel, **joined, parameters=sources)
     facts = {
-        "survivorship": survivorship_note(None if membership.is_empty() else membership),
-        "market_proxy": "equal-weight mean of the universe" if index_prices.is_empty() else "index given by the source",
-        "news": "none" if news.is_empty() else f"{news.height} rows, by publication",
-        "macro": "none" if macro_releases.is_empty() else "by release, all vintages",
+        "survivorship": survivorship_note(spells),
         "decision": data.decision,
         "symbols": panel["symbol"].unique().sort().to_list(),
         "first_session": panel["session"].min(),
         "last_session": panel["session"].max(),
         "rows": panel.height,
+        "sources": source_notes(
+            panel, market=index_prices, vix=vix_prices, membership=spells, renames=renames, **joined
+        ),
     }
     return panel, facts
 

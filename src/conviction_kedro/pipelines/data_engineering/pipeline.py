@@ -6,6 +6,13 @@ from kedro.pipeline import Node, Pipeline
 
 from conviction_kedro.pipelines.data_engineering import nodes
 
+BAR_INPUTS = ["raw_bars", "renames", "params:source", "params:data", "params:universe", "params:universes"]
+# What is joined to the bars, after them in the order of `nodes.make_panel`.
+PANEL_INPUTS = [
+    *("index_prices", "vix_prices", "membership", "renames", "news", "macro_releases"),
+    *("events", "options", "sectors", "references", "params:data", "params:sources"),
+]
+
 
 def create_pipeline() -> Pipeline:
     """Return raw prices -> bars -> panel -> labels, features -> fold plan."""
@@ -13,13 +20,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.make_bars,
-                ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"],
+                BAR_INPUTS,
                 ["bars", "quality_report"],
                 name="check_bars",
             ),
             Node(
                 nodes.make_panel,
-                ["bars", "index_prices", "vix_prices", "membership", "news", "macro_releases", "params:data"],
+                ["bars", *PANEL_INPUTS],
                 ["panel", "data_facts"],
                 name="build_panel",
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from conviction_kedro.pipelines.data_engineering.nodes import make_bars, make_panel
+from conviction_kedro.pipelines.data_engineering.pipeline import BAR_INPUTS, PANEL_INPUTS
 from conviction_kedro.pipelines.inference import nodes
 
 
@@ -14,13 +15,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 make_bars,
-                ["raw_bars", "params:source", "params:data", "params:universe", "params:universes"],
+                BAR_INPUTS,
                 ["inference_bars", "inference_quality"],
                 name="check_newest_bars",
             ),
             Node(
                 make_panel,
-                ["inference_bars", "index_prices", "vix_prices", "membership", "news", "macro_releases", "params:data"],
+                ["inference_bars", *PANEL_INPUTS],
                 ["inference_panel", "inference_facts"],
                 name="build_newest_panel",
             ),
