@@ -17,6 +17,7 @@ from conviction_kedro.pinning import pin_tags
 from conviction_kedro.provenance import dataset_keys, environment_facts, sha, tree_state
 
 if TYPE_CHECKING:
+    import polars as pl
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
@@ -41,7 +42,7 @@ class ProvenanceHooks:
         pinned = pin_tags(self._context, catalog, run_params)
         # Kedro puts typed objects into `context.params` for the pipelines of this run only; plain data is the same for all.
         plain = parameters.model_dump(mode="json")
-        keys = dataset_keys(_all_nodes(), _parameter_values(plain), _raw_contents(catalog, pipeline.inputs()))
+        keys = dataset_keys(_all_nodes(), _parameter_values(plain), _raw_contents(catalog, pipeline))
         provenance = {
             **tree_state(root),
             **environment_facts(root),
@@ -85,8 +86,12 @@ def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _raw_contents(catalog: DataCatalog, wanted: set[str]) -> dict[str, str]:
-    """Return the fingerprint of each input that no node makes; one that a partial run does not need may be unreadable."""
+def _raw_contents(catalog: DataCatalog, pipeline: Pipeline) -> dict[str, str]:
+    """Return the fingerprint of each input that no node makes; one that a partial run does not need may be unreadable.
+
+    What was read for its fingerprint is what the nodes get: a source is read once in a run.
+    """
+    wanted = pipeline.inputs()
     contents: dict[str, str] = {}
     for name in sorted(_all_nodes().inputs()):
         if name.startswith(("params:", "parameters")):
@@ -95,12 +100,29 @@ def _raw_contents(catalog: DataCatalog, wanted: set[str]) -> dict[str, str]:
         if dataset is None or isinstance(dataset, Snapshot):
             continue
         try:
-            contents[name] = fingerprint(dataset.load())
+            frame = dataset.load()
+            contents[name] = fingerprint(frame)
+            if name in wanted:
+                _ReadOnce(dataset, frame, times=len(pipeline.only_nodes_with_inputs(name).nodes))
         except DatasetError:
             if name in wanted:
                 raise
             logger.warning("%s cannot be read now: whether saved data still follows from it cannot be checked", name)
     return contents
+
+
+class _ReadOnce:
+    """Stands in for the `load` of a dataset until every node of the run has had what was read already, then gives it back."""
+
+    def __init__(self, dataset: Any, frame: pl.DataFrame, *, times: int) -> None:
+        self._dataset, self._frame, self._left = dataset, frame, times
+        vars(dataset)["load"] = self
+
+    def __call__(self) -> pl.DataFrame:
+        self._left -= 1
+        if self._left <= 0:
+            vars(self._dataset).pop("load", None)
+        return self._frame
 
 
 def _refuse_stale(pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str]) -> None:
