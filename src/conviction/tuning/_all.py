@@ -10,7 +10,7 @@ import polars as pl
 from conviction.tuning._tune import TuningResult, empty_ledger, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conviction.folds import FoldPlan
     from conviction.observer import Observer
@@ -80,6 +80,11 @@ def tune_all(
             )
             results[target, model] = result
             ledger = result.ledger
+    return tunings_of(results)
+
+
+def tunings_of(results: Mapping[tuple[str, str], TuningResult]) -> Tunings:
+    """Return the searches of several (target, model) as one table of best parameters, of trials, and one ledger."""
     return Tunings(
         best={
             f"{target}/{model}": {str(fold): values for fold, values in result.best.items()}
@@ -93,7 +98,9 @@ def tune_all(
                 for (target, model), result in results.items()
             ]
         ),
-        ledger=ledger,
+        ledger=pl.concat([result.ledger for result in results.values()]).unique(
+            subset="trial_key", keep="first", maintain_order=True
+        ),
     )
 
 

@@ -197,6 +197,11 @@ def _ask_for_the_configured_parameters(study: Any, base: Mapping[str, Any], spac
     waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
     if waiting:
         return
+    study.enqueue_trial(configured_point(base, space))
+
+
+def configured_point(base: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """Return the configured value of each dimension, cut to the dimension's bounds."""
     first: dict[str, Any] = {}
     for dimension in space:
         value = base.get(dimension.name)
@@ -205,4 +210,4 @@ def _ask_for_the_configured_parameters(study: Any, base: Mapping[str, Any], spac
         elif isinstance(value, int | float) and dimension.low is not None and dimension.high is not None:
             inside = min(max(value, dimension.low), dimension.high)
             first[dimension.name] = round(inside) if dimension.kind == "int" else float(inside)
-    study.enqueue_trial(first)
+    return first
