@@ -237,18 +237,19 @@ def _tell(watch: Watch, trials: pl.DataFrame, what: str, plan: Mapping[str, Any]
         + (f" ({watch.status[key]['FailureReason']})" if watch.status[key].get("FailureReason") else "")
         for key in keys
     )
-    reasons = [
-        f"{count} x {str(reason).splitlines()[0]}"
-        for reason, count in trials.filter(pl.col("failure").is_not_null())["failure"]
-        .value_counts(sort=True)
-        .rows()[:3]
-    ]
+    reasons = [f"{count} x {reason}" for reason, count in _reasons(trials)[:3]]
     raise SageMakerError(
         what=f"the delegated search {what} has no finished trial",
         got=f"{status}; {trials.height} trials: {'; '.join(reasons) or 'none failed with a reason'}",
         allowed="at least one trial with a score",
         fix="read the reason; a trial's log is in the CloudWatch group /aws/sagemaker/TrainingJobs under its name",
     )
+
+
+def _reasons(trials: pl.DataFrame) -> list[tuple[str, int]]:
+    """Return the first lines of the reasons of failure with their counts, the most frequent first."""
+    lines = trials.select(reason=pl.col("failure").str.split("\n").list.first()).drop_nulls()
+    return [(str(reason), int(count)) for reason, count in lines["reason"].value_counts(sort=True).rows()]
 
 
 def analyse(trials: pl.DataFrame, watch: Watch | None = None) -> dict[str, Any]:
@@ -289,8 +290,8 @@ def analyse(trials: pl.DataFrame, watch: Watch | None = None) -> dict[str, Any]:
                 "`kedro run --pipeline=leakage_audit` and read its report before anything else"
             )
     counts = dict(trials["status"].value_counts(sort=True).rows())
-    for reason, count in trials.filter(pl.col("failure").is_not_null())["failure"].value_counts(sort=True).rows()[:5]:
-        warnings.append(f"{count} trials ended without a score: {str(reason).splitlines()[0]}")
+    for reason, count in _reasons(trials)[:5]:
+        warnings.append(f"{count} trials ended without a score: {reason}")
     analysis: dict[str, Any] = {"counts": counts, "overall": overall, "groups": groups, "warnings": warnings}
     if watch is not None:
         analysis["deadline_passed"] = watch.deadline_passed

@@ -9,6 +9,7 @@ from conviction.models import model_spec
 from conviction.tuning import search_space
 from conviction_kedro.sagemaker._archive import Archive, code_archive
 from conviction_kedro.sagemaker._bundle import Bundle, training_bundle
+from conviction_kedro.sagemaker._errors import SageMakerError
 from conviction_kedro.sagemaker._images import image_uri
 from conviction_kedro.sagemaker._names import job_name
 from conviction_kedro.sagemaker._preflight import check_table
@@ -91,6 +92,13 @@ def plan_jobs(
     TuningError
         For an impossible search space.
     """
+    if tuning.features:
+        raise SageMakerError(
+            what="feature parameters are searched where the features are computed",
+            got=f"tuning.features={sorted(tuning.features)} with a delegated engine",
+            allowed="an empty tuning.features",
+            fix="search them with engine=local, then delegate with the values found as features parameters",
+        )
     for model in models:
         image_uri(model, region=settings.region, overrides=settings.images)
     upload = make_upload(audited, plan, targets=targets, models=models, tuning=tuning)

@@ -36,7 +36,10 @@ def words(**values):
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
-@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "random_forest", "catboost", "gru"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("catboost", "gru")]
+
+
+@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "random_forest", *SLOW])
 def test_a_trial_scores_what_the_workspace_would_have_scored(container, panel, plan, model):
     """The oracle is the workspace's own tuner: same rows, same purge, same parameters, same seed, same AUC."""
     box = container(model)

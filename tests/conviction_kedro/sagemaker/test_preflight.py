@@ -7,7 +7,6 @@ import json
 import re
 
 import pytest
-from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
 from conviction.models import MODELS
@@ -170,7 +169,15 @@ BAD = {
     "a role that is none": (put("conviction-role-by-its-name", "TrainingJobDefinition", "RoleArn"), "no ARN of a role"),
     "no role": (put("", "TrainingJobDefinition", "RoleArn"), "at least 20"),
     "no bucket": (
-        put("s3:///conviction/data", "TrainingJobDefinition", "InputDataConfig", 0, "DataSource", "S3DataSource", "S3Uri"),
+        put(
+            "s3:///conviction/data",
+            "TrainingJobDefinition",
+            "InputDataConfig",
+            0,
+            "DataSource",
+            "S3DataSource",
+            "S3Uri",
+        ),
         "set sagemaker.bucket",
     ),
     "a channel that the script does not read": (
@@ -230,13 +237,7 @@ def test_botocore_alone_would_let_most_of_them_through():
     for change, _ in BAD.values():
         request = copy.deepcopy(request_for("xgboost"))
         change(request)
-        try:
-            report = ParamValidator().validate(request, input_shape(OPERATION))
-            if report.has_errors():
-                raise ParamValidationError(report=report.generate_report())
-            through += 1
-        except ParamValidationError:
-            pass
+        through += not ParamValidator().validate(request, input_shape(OPERATION)).has_errors()
     assert through > 20
 
 
