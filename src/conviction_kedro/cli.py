@@ -13,6 +13,8 @@ from conviction_kedro.console import readable_errors
 from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
 from conviction_kedro.processed import export, repair
+from conviction_kedro.runs.comparing import compare
+from conviction_kedro.runs.listing import runs
 from conviction_kedro.standalone import audit
 from conviction_kedro.usage import check_usage
 
@@ -22,8 +24,14 @@ def cli() -> None:
     """Experiment-tracked research on next-day stock direction."""
 
 
-def _run(**options: Any) -> None:
+def _run(*, fresh: bool, **options: Any) -> None:
     """Run a pipeline; an error of the workspace is printed as one sentence, with exit code 1."""
+    from conviction_kedro.resuming import WISH, Wish
+    from conviction_kedro.runners import RESUMING
+
+    runner = options["runner"] or "SequentialRunner"
+    WISH.set(Wish(resumable=runner in RESUMING, fresh=fresh))
+    options["runner"] = RESUMING.get(runner, runner)
     # Kedro announces that --pipeline becomes --pipelines; the commands in every guide use the first.
     warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
     assert kedro_run.callback is not None  # noqa: S101  # click commands made from functions have one
@@ -32,9 +40,12 @@ def _run(**options: Any) -> None:
         kedro_run.callback(**options)
 
 
-cli.add_command(click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help))
+_FRESH = click.Option(["--fresh"], is_flag=True, help="Begin anew, though the same command was killed before it ended.")
+cli.add_command(click.Command("run", params=[*kedro_run.params, _FRESH], callback=_run, help=kedro_run.help))
 cli.add_command(audit)
 cli.add_command(fetch)
 cli.add_command(pin)
 cli.add_command(export)
 cli.add_command(repair)
+cli.add_command(runs)
+cli.add_command(compare)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
 FEATURE_ROOMS = ("market", "panel", "labels", "features")
 # Parameters that change how fast something is made, never what is made.
 HOW_NOT_WHAT = ("params:n_jobs",)
+_DIFF = (
+    "diff",
+    "HEAD",
+    "--binary",
+    "--full-index",
+    "--no-color",
+    "--no-ext-diff",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 _LIBRARIES = (
     "kedro",
     "mlflow",
@@ -62,15 +74,42 @@ def room_sha(room: str) -> str:
     return sha([(str(file.relative_to(root)), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files])
 
 
+@cache
+def packages_sha() -> str:
+    """Return the SHA-256 over all source files of the library and of the workspace."""
+    library, workspace = Path(conviction.__file__).parent, Path(__file__).parent
+    files = sorted([*library.rglob("*.py"), *workspace.rglob("*.py")])
+    return sha(
+        [(str(file.relative_to(library.parent)), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    )
+
+
+def is_parameter(name: str) -> bool:
+    """Return whether a node's input is a parameter rather than a dataset.
+
+    Examples
+    --------
+    >>> [is_parameter(name) for name in ("params:seed", "parameters", "bars")]
+    [True, True, False]
+    """
+    return name.startswith("params:") or name == "parameters"
+
+
 def code_sha(rooms: Iterable[str]) -> str:
     """Return the SHA-256 over the code of several rooms."""
     return sha({room: room_sha(room) for room in sorted(rooms)})
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=60,
+            check=False,
+            env={**os.environ, **(environment or {})},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -98,14 +137,29 @@ def tree_state(root: Path) -> dict[str, str]:
     status = _git(root, "status", "--porcelain") or ""
     state["dirty"] = "true" if status.strip() else "false"
     if status.strip():
-        untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
-        contents = [
-            (name, hashlib.sha256((root / name).read_bytes()).hexdigest())
-            for name in untracked
-            if (root / name).is_file()
-        ]
-        state["diff_sha"] = sha([_git(root, "diff", "HEAD"), contents])
+        state["diff_sha"] = sha(tree_difference(root))
     return state
+
+
+def tree_difference(root: Path) -> str:
+    """Return the difference of a tree from its commit as a patch, new files included, the same in any clone.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The project's folder.
+
+    Returns
+    -------
+    str
+        Empty for a clean tree and outside git. `git apply` makes the tree from the commit. Files that git ignores have no part.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        # An index of its own: new files are named there, without their content, and the user's index stays as it is.
+        index = {"GIT_INDEX_FILE": str(Path(home) / "index")}
+        _git(root, "read-tree", "HEAD", environment=index)
+        _git(root, "add", "--all", "--intent-to-add", ".", environment=index)
+        return _git(root, *_DIFF, environment=index) or ""
 
 
 def environment_facts(root: Path) -> dict[str, str]:
@@ -147,7 +201,7 @@ def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping
     keys = dict(raw)
     for node in pipeline.nodes:
         rooms = {room for tag in node.tags for room in ROOMS.get(tag, ())}
-        given = [name for name in node.inputs if name.startswith(("params:", "parameters"))]
+        given = [name for name in node.inputs if is_parameter(name)]
         values = {name: parameters.get(name) for name in given if name not in HOW_NOT_WHAT}
         upstream = {name: keys.get(name) for name in node.inputs if name not in given}
         if None in upstream.values():
@@ -155,3 +209,29 @@ def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping
         for output in node.outputs:
             keys[output] = sha([node.func.__qualname__, code_sha(rooms), values, upstream, output])
     return keys
+
+
+def run_key(
+    *, parameters: Mapping[str, Any], raw: Mapping[str, str], versions: Mapping[str, str], asked: Mapping[str, Any]
+) -> str:
+    """Return the hash of all that decides what a command gives: two runs with one key give the same bytes.
+
+    Parameters
+    ----------
+    parameters : mapping
+        All parameters, plain data; those that only say how fast (`HOW_NOT_WHAT`) play no part.
+    raw : mapping
+        Content hashes of the inputs that no node makes.
+    versions : mapping
+        `environment_facts`: Python, platform, libraries, lock.
+    asked : mapping
+        What the command names: pipelines, environment, filters.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. The code is that of both packages as it is installed, not the commit: a commit in between
+        changes nothing.
+    """
+    what = {name: value for name, value in parameters.items() if f"params:{name}" not in HOW_NOT_WHAT}
+    return sha([what, dict(raw), dict(versions), dict(asked), packages_sha()])

@@ -13,12 +13,18 @@ from conviction.observer import Observer, SilentObserver
 
 @dataclass(frozen=True)
 class Runtime:
-    """Everything of a run that is not data and not a parameter."""
+    """Everything of a run that is not data and not a parameter.
+
+    `skipped` names the nodes that an unfinished run, whose `run_id` this one carries on, has completed; `tracked_run` is that
+    run's identifier in the tracking store.
+    """
 
     observer: Observer = field(default_factory=SilentObserver)
     run_id: str = "no-run"
     keys: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
+    tracked_run: str | None = None
 
 
 _CURRENT: ContextVar[Runtime] = ContextVar("conviction_runtime", default=Runtime())  # noqa: B039  # frozen

@@ -5,10 +5,17 @@ from typing import Any
 
 from kedro.config import OmegaConfigLoader
 
-from conviction_kedro.hooks import EngineHooks, ProvenanceHooks, SummaryHooks, TrackingHooks, ValidationHooks
+from conviction_kedro.hooks import (
+    EngineHooks,
+    ProvenanceHooks,
+    ResumingHooks,
+    SummaryHooks,
+    TrackingHooks,
+    ValidationHooks,
+)
 
-# Kedro calls hooks last registered first: validation, provenance, engine, tracking, summary.
-HOOKS = (SummaryHooks(), TrackingHooks(), EngineHooks(), ProvenanceHooks(), ValidationHooks())
+# Kedro calls hooks last registered first: validation, provenance, resuming, engine, tracking, summary.
+HOOKS = (SummaryHooks(), TrackingHooks(), EngineHooks(), ResumingHooks(), ProvenanceHooks(), ValidationHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,12 @@ from conviction_kedro.presenting import EXPERIMENT_TAGS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
+_SQLITE = "sqlite:///"
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 _AXES = ("target", "model")
@@ -27,9 +31,8 @@ _AXES = ("target", "model")
 def tracking_uri(config: Mapping[str, Any], root: Path) -> str:
     """Return the tracking URI with a relative SQLite path made absolute under the project's folder."""
     uri = str(config["uri"])
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not Path(uri.removeprefix(prefix)).is_absolute():
-        return f"{prefix}{(root / uri.removeprefix(prefix)).as_posix()}"
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_absolute():
+        return f"{_SQLITE}{(root / uri.removeprefix(_SQLITE)).as_posix()}"
     return uri
 
 
@@ -37,13 +40,33 @@ def open_client(config: Mapping[str, Any], root: Path) -> MlflowClient:
     """Return a client of the configured store; telemetry stays off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    import logging
-
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri(config, root))
+    uri = tracking_uri(config, root)
+    if uri.startswith(_SQLITE):
+        _make_database(Path(uri.removeprefix(_SQLITE)))
+    return MlflowClient(tracking_uri=uri)
+
+
+def _make_database(path: Path) -> None:
+    """Make a new SQLite store aside and move it into place: a process killed in its migrations would leave half a schema."""
+    if path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.aside")
+    MlflowClient(tracking_uri=f"{_SQLITE}{aside.as_posix()}").search_experiments(max_results=1)
+    try:
+        os.link(aside, path)
+    except OSError:  # another process has made it meanwhile, or a file system without hard links
+        if not path.exists():
+            aside.replace(path)
+    for left in path.parent.glob(f"{path.name}.*.aside*"):  # this one, and those of killed processes
+        left.unlink(missing_ok=True)
 
 
 def open_store(config: Mapping[str, Any], root: Path, *, pipeline: str) -> RunStore:
@@ -76,11 +99,51 @@ class RunStore:
         """Return the parent's identifier."""
         return self._parent
 
-    def start(self, *, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> None:
-        """Open the parent run."""
-        run = self._client.create_run(self._experiment, run_name=name, tags={**tags, "mlflow.runName": name})
-        self._parent = run.info.run_id
-        self._log(self._parent, params, {}, {})
+    def start(
+        self, *, name: str, tags: Mapping[str, str], params: Mapping[str, str], reopen: str | None = None
+    ) -> None:
+        """Open a new parent run, or go on with an unfinished one and its children."""
+        if reopen is None:
+            run = self._client.create_run(self._experiment, run_name=name, tags={**tags, "mlflow.runName": name})
+            self._parent = run.info.run_id
+            self._log(self._parent, params, {}, {})
+            return
+        self._parent = reopen
+        self._children = {
+            child.data.tags["record_key"]: child.info.run_id
+            for child in self._search(f"tags.`{PARENT_TAG}` = '{reopen}'")
+            if "record_key" in child.data.tags
+        }
+        # A parameter of a run cannot change; those that say how fast may, and the first attempt's stay.
+        known = self._client.get_run(reopen).data.params
+        self._log(reopen, {name: value for name, value in params.items() if name not in known}, {}, tags)
+
+    def find(self, session_id: str) -> str | None:
+        """Return the identifier of the parent run of a session, or None."""
+        found = self._search(f"tags.session_id = '{session_id}'")
+        return found[0].info.run_id if found else None
+
+    def status_of(self, session_id: str) -> str | None:
+        """Return the status of the parent run of a session, or None when there is no such run."""
+        run_id = self.find(session_id)
+        return None if run_id is None else str(self._client.get_run(run_id).info.status)
+
+    def give_up(self, session_id: str, *, reason: str) -> None:
+        """Close the run of a killed session as killed, with the reason."""
+        run_id = self.find(session_id)
+        if run_id is not None:
+            self._client.set_tag(run_id, "error", reason)
+            self._client.set_terminated(run_id, "KILLED")
+
+    def _search(self, text: str) -> list[Run]:
+        found: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], filter_string=text, max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
 
     def tag(self, name: str, value: str) -> None:
         """Set one tag of the parent."""

@@ -102,7 +102,8 @@ def test_target_and_model_are_axes_of_the_parallel_coordinates(store, client):
 
 
 def test_experiments_by_purpose(root, client):
-    open_store(CONFIG, root, pipeline="holdout")
+    for pipeline in ("modeling", "holdout"):
+        open_store(CONFIG, root, pipeline=pipeline)
     assert {item.name for item in client.search_experiments()} >= {"research", "holdout"}
 
 

@@ -92,8 +92,18 @@ def workspace(tmp_path, finished):
 
 
 @pytest.fixture
-def fresh_workspace(tmp_path, project_dir):
+def new_workspace(tmp_path, project_dir):
+    """Make workspaces in which nothing ran yet."""
+
+    def make(name):
+        root = tmp_path / name
+        root.mkdir()
+        return make_workspace(root, project_dir)
+
+    return make
+
+
+@pytest.fixture
+def fresh_workspace(new_workspace):
     """A workspace in which nothing ran yet."""
-    root = tmp_path / "workspace"
-    root.mkdir()
-    return make_workspace(root, project_dir)
+    return new_workspace("workspace")

@@ -13,6 +13,7 @@ import polars as pl
 from conviction.models._block import Block, balanced
 from conviction.models._fitted import ranked
 from conviction.models._scaling import Scaling
+from conviction.models._threads import limited_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,12 +61,11 @@ def fit_logistic(
 ) -> LogisticEstimator:
     """Fit medians, scales and an L2-penalised logistic regression on the training rows."""
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     del inner
     scaling, design = Scaling.learn(train, clip=params.clip, name="logistic")
     model = LogisticRegression(C=params.C, solver="newton-cholesky", tol=1e-8, max_iter=100, random_state=seed)
-    with threadpool_limits(limits=n_threads):
+    with limited_threads(n_threads):
         model.fit(design, train.labels, sample_weight=balanced(train, balance=params.class_balance))
     return LogisticEstimator(scaling, model.coef_[0].copy(), float(model.intercept_[0]))
 

@@ -85,6 +85,7 @@ class LedgerSnapshot(FrameSnapshot):
     """
 
     kind = "ledger"
+    append_only = True
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class OpeningsDataset(Snapshot[pl.DataFrame]):
     """
 
     kind: ClassVar[str] = "openings"
+    append_only: ClassVar[bool] = True
 
     def encode(self, data: pl.DataFrame) -> bytes:
         """Return one JSON list."""

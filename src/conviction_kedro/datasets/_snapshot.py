@@ -43,6 +43,7 @@ class Snapshot(AbstractDataset[_T, _T]):
     """
 
     kind: ClassVar[str] = "bytes"
+    append_only: ClassVar[bool] = False
 
     def __init__(
         self, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -51,6 +52,7 @@ class Snapshot(AbstractDataset[_T, _T]):
         self._protocol = filepath.split("://", 1)[0] if "://" in filepath else "file"
         self._credentials = dict(credentials or {})
         self.metadata = metadata
+        self._saved: bytes | None = None
 
     @property
     def filepath(self) -> str:
@@ -104,7 +106,7 @@ class Snapshot(AbstractDataset[_T, _T]):
             )
         content: bytes = self._fs.cat_file(self._filepath)
         found = hashlib.sha256(content).hexdigest()
-        if found != sidecar["content_sha"]:
+        if found not in {sidecar["content_sha"], sidecar.get("next_content_sha")}:
             raise SnapshotError(
                 what=f"the snapshot {self.name!r} is half written or was changed by hand",
                 got=f"content {found[:12]}",
@@ -129,7 +131,20 @@ class Snapshot(AbstractDataset[_T, _T]):
             "platform": f"{platform.system()}-{platform.machine()}-py{platform.python_version()}",
             **self.facts(data),
         }
+        if self.append_only:
+            # Nothing makes a record again: the sidecar vouches for the old and the new content until the new one is there.
+            old = self.sidecar() or {"content_sha": None, "key": None, "run_id": None}
+            self._put_sidecar({**old, "next_content_sha": sidecar["content_sha"]})
         self._put(self._filepath, content)
+        self._put_sidecar(sidecar)
+        self._saved = content if (self.metadata or {}).get("mlflow") else None
+
+    def saved_content(self) -> bytes:
+        """Return the bytes that were just saved, once, without reading them back; later those of the file."""
+        content, self._saved = self._saved, None
+        return self.content() if content is None else content
+
+    def _put_sidecar(self, sidecar: dict[str, Any]) -> None:
         self._put(self._filepath + SIDECAR_SUFFIX, json.dumps(sidecar, indent=1, sort_keys=True).encode())
 
     def _put(self, path: str, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
@@ -14,7 +15,7 @@ from conviction_kedro.datasets import Snapshot, SnapshotError
 from conviction_kedro.observers import make_observer
 from conviction_kedro.parameters import validate_parameters
 from conviction_kedro.pinning import pin_tags
-from conviction_kedro.provenance import dataset_keys, environment_facts, sha, tree_state
+from conviction_kedro.provenance import dataset_keys, environment_facts, is_parameter, run_key, sha, tree_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
+
+# What of a command decides which nodes run; the order in which names are given does not.
+_LISTS = ("pipeline_names", "tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces")
+_ASKED = (*_LISTS, "env", "load_versions", "only_missing_outputs")
 
 
 class ProvenanceHooks:
@@ -42,11 +47,16 @@ class ProvenanceHooks:
         pinned = pin_tags(self._context, catalog, run_params)
         # Kedro puts typed objects into `context.params` for the pipelines of this run only; plain data is the same for all.
         plain = parameters.model_dump(mode="json")
-        keys = dataset_keys(_all_nodes(), _parameter_values(plain), _raw_contents(catalog, pipeline))
+        raw = raw_contents(pipeline, catalog)
+        keys = dataset_keys(nodes_that_matter(pipeline), _parameter_values(plain), raw)
+        facts = environment_facts(root)
         provenance = {
             **tree_state(root),
-            **environment_facts(root),
+            **facts,
             **pinned,
+            "run_key": run_key(
+                parameters=plain, raw=_foreign(raw, catalog), versions=facts, asked=asked_for(run_params)
+            ),
             "parameter_sha": sha(plain),
             "environment": str(self._context.env or "base"),
             "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),
@@ -61,15 +71,26 @@ class ProvenanceHooks:
                 observer=make_observer(), run_id=str(run_params["run_id"]), keys=keys, provenance=provenance
             )
         )
-        _refuse_stale(pipeline, catalog, keys)
+        _refuse_stale(pipeline, catalog, keys, made_elsewhere=raw)
 
 
-def _all_nodes() -> Pipeline:
+def nodes_that_matter(pipeline: Pipeline) -> Pipeline:
+    """Return the main job together with `pipeline`: all that decides what the pipeline's data must be made from."""
     from kedro.framework.project import pipelines
 
     pipelines.set_requested(None)
-    everything: Pipeline = pipelines["__default__"]
+    everything: Pipeline = pipelines["__default__"] + pipeline
     return everything
+
+
+def asked_for(run_params: dict[str, Any]) -> dict[str, Any]:
+    """Return what a command names beside parameters: pipelines, environment and filters."""
+    return {name: sorted(run_params[name] or ()) if name in _LISTS else run_params.get(name) for name in _ASKED}
+
+
+def _foreign(raw: dict[str, str], catalog: DataCatalog) -> dict[str, str]:
+    """Return the contents of what comes from outside, without records that runs append to."""
+    return {name: content for name, content in raw.items() if not isinstance(catalog.get(name), Snapshot)}
 
 
 def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
@@ -86,26 +107,36 @@ def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _raw_contents(catalog: DataCatalog, pipeline: Pipeline) -> dict[str, str]:
-    """Return the fingerprint of each input that no node makes; one that a partial run does not need may be unreadable.
+def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
+    """Return the fingerprint of each input that no node makes; one that `pipeline` does not read may be unreadable.
 
-    What was read for its fingerprint is what the nodes get: a source is read once in a run.
+    Parameters
+    ----------
+    pipeline : kedro.pipeline.Pipeline
+        What is run, or asked about.
+    catalog : kedro.io.DataCatalog
+
+    Returns
+    -------
+    dict
+        Dataset -> fingerprint of its frame; of a record that other pipelines append to, the SHA-256 of its content. What was
+        read for its fingerprint is what the nodes get: a source is read once in a run.
     """
-    wanted = pipeline.inputs()
     contents: dict[str, str] = {}
-    for name in sorted(_all_nodes().inputs()):
-        if name.startswith(("params:", "parameters")):
-            continue
+    for name in sorted(filterfalse(is_parameter, nodes_that_matter(pipeline).inputs())):
         dataset = catalog.get(name)
-        if dataset is None or isinstance(dataset, Snapshot):
+        if dataset is None:
+            continue
+        if isinstance(dataset, Snapshot):
+            contents[name] = str((dataset.sidecar() or {}).get("content_sha"))
             continue
         try:
             frame = dataset.load()
             contents[name] = fingerprint(frame)
-            if name in wanted:
+            if name in pipeline.inputs():
                 _ReadOnce(dataset, frame, times=len(pipeline.only_nodes_with_inputs(name).nodes))
         except DatasetError:
-            if name in wanted:
+            if name in pipeline.inputs():
                 raise
             logger.warning("%s cannot be read now: whether saved data still follows from it cannot be checked", name)
     return contents
@@ -125,9 +156,11 @@ class _ReadOnce:
         return self._frame
 
 
-def _refuse_stale(pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str]) -> None:
-    for name in sorted(pipeline.inputs()):
-        dataset = None if name.startswith(("params:", "parameters")) else catalog.get(name)
+def _refuse_stale(
+    pipeline: Pipeline, catalog: DataCatalog, keys: dict[str, str], *, made_elsewhere: dict[str, str]
+) -> None:
+    for name in sorted(filterfalse(is_parameter, pipeline.inputs() - set(made_elsewhere))):
+        dataset = catalog.get(name)
         if not isinstance(dataset, Snapshot) or name not in keys or _only_newest(pipeline, name):
             continue
         sidecar = dataset.sidecar()

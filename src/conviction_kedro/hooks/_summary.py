@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.hooks import hook_impl
+
+from conviction_kedro import runtime
+from conviction_kedro.resuming import outputs_of
+
+if TYPE_CHECKING:
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
 
 TEXTS = ("summary", "group_table", "inference_note")
 FAILURE_TABLE = "audit_table"
@@ -18,9 +25,12 @@ class SummaryHooks:
         self._texts: dict[str, str] = {}
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Forget what an earlier run in this process said."""
-        self._texts = {}
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Forget what an earlier run in this process said; keep what the unfinished run that this one goes on with did say."""
+        done = [node for node in pipeline.nodes if node.name in runtime.current().skipped]
+        self._texts = {
+            name: dataset.load() for name, dataset in outputs_of(done, catalog) if name in (*TEXTS, FAILURE_TABLE)
+        }
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:

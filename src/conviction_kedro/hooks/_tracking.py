@@ -9,8 +9,20 @@ from kedro.framework.hooks import hook_impl
 
 from conviction_kedro import runtime
 from conviction_kedro.datasets import Snapshot
+from conviction_kedro.hooks._provenance import asked_for
 from conviction_kedro.parameters import flatten, validate_parameters
 from conviction_kedro.presenting import dataset_input, description, headline, headline_metrics, origin_tags
+from conviction_kedro.provenance import tree_difference
+from conviction_kedro.resuming import outputs_of
+from conviction_kedro.run_record import (
+    DIFF_FILE,
+    FOLDER,
+    OUTPUTS_FILE,
+    RUN_FILE,
+    as_json,
+    keep_difference,
+    outputs_record,
+)
 from conviction_kedro.tracking import NOTE_TAG, RunStore, open_store
 
 if TYPE_CHECKING:
@@ -18,6 +30,7 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
 
 _RECORDS = "_records"
 _HEADLINES = ("scores", "holdout_scores")
@@ -38,7 +51,7 @@ class TrackingHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Open the parent run with every parameter and the whole provenance."""
+        """Open the parent run, or that of the unfinished run, with every parameter and the whole provenance."""
         parameters = validate_parameters(self._context.params)
         provenance = runtime.current().provenance
         names = run_params.get("pipeline_names") or ["main-job"]
@@ -53,11 +66,39 @@ class TrackingHooks:
                 "kind": "command",
             },
             params=flatten(parameters),
+            reopen=runtime.current().tracked_run,
         )
+        self._keep_what_made_it(run_params, parameters.model_dump(mode="json"))
         for name in _SIDECAR_TAGS:
             self._tag_from_sidecar(name)
         if "data_facts" not in pipeline.all_outputs():
             self._say_which_data()
+        self._catch_up([node for node in pipeline.nodes if node.name in runtime.current().skipped])
+
+    def _keep_what_made_it(self, run_params: dict[str, Any], parameters: dict[str, Any]) -> None:
+        """Log what a replay needs: what was asked with which parameters, and the difference of a dirty tree from its commit."""
+        assert self._store is not None  # noqa: S101  # set by the caller
+        current = runtime.current()
+        record = {
+            "session_id": current.run_id,
+            "asked": asked_for(run_params),
+            "given": run_params.get("runtime_params") or {},
+            "parameters": parameters,
+            "provenance": current.provenance,
+            "keys": current.keys,
+        }
+        self._store.log_content(as_json(record), file_name=RUN_FILE, folder=FOLDER)
+        if current.provenance.get("dirty") == "true":
+            patch, kept = keep_difference(tree_difference(self._context.project_path))
+            self._store.log_content(patch.encode(errors="surrogateescape"), file_name=DIFF_FILE, folder=FOLDER)
+            self._store.tag("difference", kept)
+
+    def _catch_up(self, done: list[Node]) -> None:
+        """Record again what the unfinished run made: it may have been killed after saving and before recording."""
+        made = {name: (dataset, dataset.load()) for name, dataset in outputs_of(done, self._catalog)}
+        self.after_node_run({name: data for name, (_, data) in made.items()})
+        for name, (_, data) in made.items():
+            self.after_dataset_saved(name, data)
 
     @hook_impl
     def after_node_run(self, outputs: dict[str, Any]) -> None:
@@ -76,7 +117,9 @@ class TrackingHooks:
             return
         folder = ((dataset.metadata or {}).get("mlflow") or {}).get("artifact")
         if folder is not None:
-            self._store.log_content(dataset.content(), file_name=dataset.filepath.rsplit("/", 1)[-1], folder=folder)
+            self._store.log_content(
+                dataset.saved_content(), file_name=dataset.filepath.rsplit("/", 1)[-1], folder=folder
+            )
         if dataset_name in _SIDECAR_TAGS:
             self._tag_from_sidecar(dataset_name)
         if dataset_name == "models":
@@ -87,9 +130,10 @@ class TrackingHooks:
             self._describe(data)
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Close the run as finished."""
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Keep the hashes of all that was made, and close the run as finished."""
         if self._store is not None:
+            self._store.log_content(as_json(outputs_record(pipeline, catalog)), file_name=OUTPUTS_FILE, folder=FOLDER)
             self._store.finish()
 
     @hook_impl
