@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from conviction.errors import EvaluationError
 from conviction.evaluation import (
     LuckLine,
     benjamini_hochberg,
+    best_symbol_test,
     daily_auc,
     deflate_by_ledger,
     luck_line,
@@ -39,15 +41,25 @@ def symbol_table(chosen: pl.DataFrame, *, evaluation: EvaluationParameters, seed
     Returns
     -------
     polars.DataFrame
-        `target` and the columns of `conviction.evaluation.per_symbol` under the report's names.
+        `target` and the columns of `conviction.evaluation.per_symbol` under the report's names, and `p_best`: the probability
+        that luck shows a best symbol as good, all of them looked at (Westfall and Young; null where a symbol cannot be tested).
     """
     parts = [
-        per_symbol(part.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
+        _with_best(one.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
             target=pl.lit(str(target))
         )
-        for (target,), part in chosen.group_by("target", maintain_order=True)
+        for (target,), one in chosen.group_by("target", maintain_order=True)
     ]
     return pl.concat(parts).rename(_SYMBOL_NAMES)
+
+
+def _with_best(one: pl.DataFrame, *, evaluation: EvaluationParameters, seed: int) -> pl.DataFrame:
+    table = per_symbol(one, evaluation=evaluation, seed=seed)
+    try:
+        best = best_symbol_test(one, evaluation=evaluation, seed=seed)
+    except EvaluationError:
+        return table.with_columns(p_best=pl.lit(None, pl.Float64))
+    return table.join(best.select("symbol", "p_best"), on="symbol", how="left", maintain_order="left")
 
 
 def with_deflation(scores: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from conviction.evaluation import LuckLine
 from conviction.reporting import DataFacts, EnsembleChoice, Provenance, ReportContents, SymbolScores
+from conviction_kedro.gate_facts import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,57 @@ _EXECUTION = {
     "close": "Idealised execution: the decision uses the close of the session and is filled at that same close, which nobody can do exactly.",
     "before_next_open": "The decision is made before the next session's open and filled at that open.",
 }
+_ONLY_FULL = ("placebo", "shadow features", "permutation importance", "stability over seeds")
 _KNOWN = ("commit", "dirty", "lock_sha", "parameter_sha", "environment", "pipeline", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """What stands behind the scores of a run, as saved by the pipelines; a table without rows was not evaluated."""
+
+    calibration: pl.DataFrame
+    decay: pl.DataFrame
+    selection: pl.DataFrame
+    placebo: pl.DataFrame
+    economics: pl.DataFrame
+    quantiles: pl.DataFrame
+    not_evaluated: Mapping[str, str]
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of `ReportContents` that this fills."""
+        names = {"score_mean": "predicted", "share_of_ones": "observed", "n_rows": "n"}
+        curves = self.calibration.rename(names).with_columns(model=pl.lit("ensemble"))
+        tables = {
+            "calibration": curves,
+            "decay": self.decay,
+            "selection": self.selection,
+            "placebo": self.placebo,
+            "economics": self.economics,
+            "quantiles": self.quantiles,
+        }
+        shown = {name: table for name, table in tables.items() if table.height}
+        return {**shown, "not_evaluated": self.not_evaluated}
+
+
+def not_evaluated(profile: str, undefined: pl.DataFrame, economics_omitted: pl.DataFrame) -> dict[str, str]:
+    """Return what a run did not evaluate -> why.
+
+    Parameters
+    ----------
+    profile : str
+        quick or full.
+    undefined : polars.DataFrame
+        `what`, `target`, `reason` (`conviction_kedro.examining.examine`).
+    economics_omitted : polars.DataFrame
+        As `conviction.portfolio.economics_table` gives it.
+    """
+    reasons = {} if profile == "full" else dict.fromkeys(_ONLY_FULL, QUICK)
+    for row in undefined.iter_rows(named=True):
+        reasons[f"{row['what'].replace('_', ' ')} of {row['target']}"] = f"{row['reason']}."
+    for row in economics_omitted.unique(["book", "execution", "reason"], maintain_order=True).iter_rows(named=True):
+        place = f" at {row['execution']}" if row["execution"] else ""
+        reasons[f"money {row['book'].replace('_', ' ')}{place}"] = f"{row['reason']}."
+    return reasons
 
 
 def assemble(
@@ -41,6 +93,7 @@ def assemble(
     holdout_openings: pl.DataFrame,
     daily_auc: pl.DataFrame,
     luck: Mapping[str, LuckLine],
+    behind: Behind,
     provenance: Mapping[str, str],
     run_id: str,
 ) -> ReportContents:
@@ -56,6 +109,8 @@ def assemble(
         As saved by `data_engineering`.
     luck : mapping of str to LuckLine
         Target -> what chance alone shows over the symbols of `symbol_scores`.
+    behind : Behind
+        What stands behind the scores.
     provenance : mapping of str to str
         Of the run that writes the report.
     run_id : str
@@ -95,6 +150,7 @@ def assemble(
         ),
         reasons=_reasons(scores),
         daily_auc=daily_auc,
+        **behind.fields(),
     )
 
 

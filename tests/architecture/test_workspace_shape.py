@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import conviction_kedro
 
 PACKAGE = Path(conviction_kedro.__file__).parent
-NODE_FILES = sorted((PACKAGE / "pipelines").glob("*/nodes.py"))
+NODE_FILES = sorted((PACKAGE / "pipelines").glob("*/*nodes.py"))
 LONGEST_NODE = 12
 LONGEST_FILE = 150
 
@@ -123,7 +123,7 @@ def statements(function: ast.FunctionDef) -> int:
     return sum(isinstance(item, ast.stmt) for item in ast.walk(function)) - 1
 
 
-@pytest.mark.parametrize("path", NODE_FILES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", NODE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_nodes_are_thin(path):
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
     assert functions(path)
@@ -136,7 +136,7 @@ def test_the_thin_node_rule_sees_a_fat_one():
     assert statements(fat) > LONGEST_NODE
 
 
-@pytest.mark.parametrize("path", NODE_FILES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", NODE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_nodes_open_no_file_and_know_no_clock_or_tracking(path):
     tree = ast.parse(path.read_text())
     imported = {

@@ -24,6 +24,7 @@ from conviction.evaluation._multiplicity import (
 )
 from conviction.evaluation._permutation import best_symbol_test, permute_by_session, placebo_band
 from conviction.evaluation._placebo import PlaceboPanel, placebo_panel, placebo_runs
+from conviction.evaluation._probability import known_base_rate
 from conviction.evaluation._reliability import reliability
 from conviction.evaluation._resampling import (
     BootstrapEstimate,
@@ -34,7 +35,7 @@ from conviction.evaluation._resampling import (
     newey_west_lags,
     newey_west_mean,
 )
-from conviction.evaluation._score import METRICS, Scores, known_base_rate, score, score_table
+from conviction.evaluation._score import METRICS, Scores, score, score_table
 from conviction.evaluation._shadow import shadow_features, shadow_selection
 from conviction.evaluation._simulate import simulate_null_oof
 from conviction.evaluation._trials import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from conviction.errors import EvaluationError
 from conviction.evaluation._auc import SortedRows, auc, daily_auc, daily_rank_ic, session_influence
+from conviction.evaluation._probability import probability_metrics
 from conviction.evaluation._resampling import (
     BootstrapEstimate,
     block_counts,
@@ -44,13 +44,16 @@ METRICS: tuple[str, ...] = (
     "rank_ic_hi",
     "rank_ic_t",
     "log_loss",
+    "log_loss_lo",
+    "log_loss_hi",
     "brier",
     "brier_skill",
+    "brier_skill_lo",
+    "brier_skill_hi",
     "block_sessions",
     "n_sessions",
     "n_rows",
 )
-_CLIP = 1e-15
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def score(
     - ``auc_daily``: mean of the AUCs of single sessions, with a Newey-West standard error (Newey and West 1987).
     - ``rank_ic``: mean of the sessions' Spearman correlations of score and forward return, likewise.
     - ``log_loss``, ``brier``: of the scores as probabilities; ``brier_skill`` = 1 - brier / brier of the base rate known
-      before each fold.
+      before each fold. Their intervals resample whole sessions in blocks, as that of the pooled AUC.
 
     Parameters
     ----------
@@ -141,7 +144,9 @@ def score(
     _add_pooled(out, rows, evaluation, seed)
     _add_daily(out, rows, evaluation)
     _add_rank_ic(out, rows, evaluation)
-    _add_probability(out, rows, base_rate)
+    found, reasons = probability_metrics(rows, base_rate=base_rate, evaluation=evaluation, seed=seed)
+    out.metrics.update(found)
+    out.reasons.update(reasons)
     out.metrics["n_sessions"] = float(rows.n_sessions)
     out.metrics["n_rows"] = float(rows.n_rows)
     judgement = judge(out.metrics, evaluation=evaluation)
@@ -277,70 +282,3 @@ def _add_mean(
     }
     for metric in names:
         out.put(metric, values[metric], otherwise="The sessions' values do not vary, so that it has no standard error.")
-
-
-def _add_probability(out: _Collected, rows: Rows, base_rate: pl.DataFrame | None) -> None:
-    names = ("log_loss", "brier", "brier_skill")
-    if rows.score.min() < 0 or rows.score.max() > 1:
-        out.reasons.update(dict.fromkeys(names, "The scores are not probabilities: some lie outside [0, 1]."))
-        return
-    label = rows.label.astype(np.float64)
-    p = np.clip(rows.score, _CLIP, 1 - _CLIP)
-    out.metrics["log_loss"] = float(-np.mean(np.where(rows.label, np.log(p), np.log1p(-p))))
-    brier = float(np.mean((rows.score - label) ** 2))
-    out.metrics["brier"] = brier
-    reference = float(np.mean((known_base_rate(rows.frame, base_rate=base_rate) - label) ** 2))
-    skill = 1 - brier / reference if reference > 0 else float("nan")
-    out.put("brier_skill", skill, otherwise="The base rate predicts every label exactly.")
-
-
-def known_base_rate(frame: pl.DataFrame, *, base_rate: pl.DataFrame | None = None) -> Floats:
-    """Return, for each row, the share of ones that was known when its fold was predicted.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Labelled rows with ``session``, ``fold``, ``label``.
-    base_rate : polars.DataFrame, optional
-        ``fold``, ``base_rate`` of the folds' training rows.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_rows,)
-        From `base_rate`, or else the share of ones in all rows of sessions strictly before the fold's first session, and
-        one half where there are none.
-
-    Raises
-    ------
-    EvaluationError
-        When `base_rate` lacks a fold.
-    """
-    if base_rate is not None:
-        joined = frame.select("fold").join(
-            base_rate.select(pl.col("fold").cast(frame.schema["fold"]), "base_rate"),
-            on="fold",
-            how="left",
-            maintain_order="left",
-        )["base_rate"]
-        if joined.null_count() or len(joined) != frame.height:
-            raise EvaluationError(
-                what="the base rate does not cover every fold once",
-                got=sorted(base_rate["fold"].to_list()),
-                allowed=sorted(frame["fold"].unique().to_list()),
-                fix="give one base rate for each fold of the out-of-fold rows",
-            )
-        return joined.to_numpy().astype(np.float64)
-    first = frame.group_by("fold").agg(first=pl.col("session").min())
-    past = (
-        frame.group_by("session")
-        .agg(ones=pl.col("label").cast(pl.Int64).sum(), n=pl.len().cast(pl.Int64))
-        .sort("session")
-        .select(
-            "session",
-            known=(pl.col("ones").cum_sum() - pl.col("ones")) / (pl.col("n").cum_sum() - pl.col("n")),
-        )
-    )
-    known = first.join(past, left_on="first", right_on="session", how="left").select(
-        "fold", known=pl.col("known").fill_nan(None).fill_null(0.5)
-    )
-    return frame.select("fold").join(known, on="fold", how="left", maintain_order="left")["known"].to_numpy()

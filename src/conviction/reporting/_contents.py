@@ -27,6 +27,13 @@ METRICS: dict[str, str] = {
     "brier_skill": "Brier skill",
 }
 SCORE_COLUMNS: tuple[str, ...] = ("target", "model", "kind", "split", "n_sessions", "n_rows", "verdict")
+#: What money is stated in, each with its interval.
+_MONEY: tuple[tuple[str, str, str], ...] = (
+    ("net_bps", "net_lo", "net_hi"),
+    ("break_even_bps", "break_even_lo", "break_even_hi"),
+    ("sharpe_net", "sharpe_net_lo", "sharpe_net_hi"),
+    ("annual_return", "annual_return_lo", "annual_return_hi"),
+)
 SYMBOL_COLUMNS: tuple[str, ...] = ("symbol", "auc", "lo", "hi", "p_value", "q_value", "n")
 
 
@@ -184,10 +191,22 @@ class ReportContents:
     importance : polars.DataFrame or None
         `target`, `model`, `feature`, `mean`, `lo`, `hi`: spread over folds.
     economics : polars.DataFrame or None
-        `target`, `model`, `cost_bps`, `sharpe`, `sharpe_lo`, `sharpe_hi`, `annual_return`, `annual_return_lo`,
-        `annual_return_hi`, `turnover`.
+        As `conviction.portfolio.economics_table` gives it: `target`, `model`, `book`, `execution`, `of_label`, `cost_bps`,
+        `turnover`, and with `_lo` and `_hi` (of a mean `net_bps`: `net_lo`, `net_hi`) the net return a session, the break-even cost,
+        the net Sharpe ratio and the net return a year. Null where undefined.
+    quantiles : polars.DataFrame or None
+        `target`, `model`, `execution`, `quantile`, `excess_bps`, `lo`, `hi`: return over the session's mean, by quantile of the score.
     placebo : polars.DataFrame or None
-        `target`, `metric`, `observed`, `band_lo`, `band_hi`, `n_permutations`: simultaneous band under permuted labels.
+        `target`, `model`, `auc_pooled`, `band_lo`, `band_hi`, `inside`: a row for each run on permuted labels.
+    selection : polars.DataFrame or None
+        `target`, `trials`, `trials_effective`, `expected_best`, `deflated_prob`, `pbo`, `confidence_set`: what choosing among
+        trials costs the chosen score. Null where undefined.
+    decay : polars.DataFrame or None
+        `target`, `lag`, `rank_ic`, `lo`, `hi`: rank IC of the chosen score with the return that many sessions later.
+    stability : polars.DataFrame or None
+        `target`, `model`, `kind`, `rank_correlation`, `lo`, `n_folds`, `n_seeds`, `selected` (features above shadows), `features`.
+    not_evaluated : mapping of str to str
+        What this run did not evaluate -> why. Shown, so that silence is never taken for a pass.
 
     Raises
     ------
@@ -212,7 +231,12 @@ class ReportContents:
     calibration: pl.DataFrame | None = None
     importance: pl.DataFrame | None = None
     economics: pl.DataFrame | None = None
+    quantiles: pl.DataFrame | None = None
     placebo: pl.DataFrame | None = None
+    selection: pl.DataFrame | None = None
+    decay: pl.DataFrame | None = None
+    stability: pl.DataFrame | None = None
+    not_evaluated: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -223,10 +247,20 @@ class ReportContents:
             "calibration": ("target", "model", "predicted", "observed", "lo", "hi", "n"),
             "importance": ("target", "model", "feature", "mean", "lo", "hi"),
             "economics": (
-                *("target", "model", "cost_bps", "turnover", "sharpe", "sharpe_lo", "sharpe_hi"),
-                *("annual_return", "annual_return_lo", "annual_return_hi"),
+                *("target", "model", "book", "execution", "of_label", "cost_bps", "turnover"),
+                *(name for interval in _MONEY for name in interval),
             ),
-            "placebo": ("target", "metric", "observed", "band_lo", "band_hi", "n_permutations"),
+            "quantiles": ("target", "model", "execution", "quantile", "excess_bps", "lo", "hi"),
+            "placebo": ("target", "model", "auc_pooled", "band_lo", "band_hi", "inside"),
+            "selection": (
+                *("target", "trials", "trials_effective", "expected_best"),
+                *("deflated_prob", "pbo", "confidence_set"),
+            ),
+            "decay": ("target", "lag", "rank_ic", "lo", "hi"),
+            "stability": (
+                *("target", "model", "kind", "rank_correlation", "lo", "n_folds", "n_seeds"),
+                *("selected", "features"),
+            ),
         }
         for name, columns in optional.items():
             frame = getattr(self, name)
@@ -291,8 +325,10 @@ def _check_optional_intervals(contents: ReportContents) -> None:
     for name, intervals in {
         "calibration": (("observed", "lo", "hi"),),
         "importance": (("mean", "lo", "hi"),),
-        "economics": (("sharpe", "sharpe_lo", "sharpe_hi"), ("annual_return", "annual_return_lo", "annual_return_hi")),
-        "placebo": (("observed", "band_lo", "band_hi"),),
+        "economics": _MONEY,
+        "quantiles": (("excess_bps", "lo", "hi"),),
+        "placebo": (("auc_pooled", "band_lo", "band_hi"),),
+        "decay": (("rank_ic", "lo", "hi"),),
     }.items():
         frame = getattr(contents, name)
         for interval in intervals if frame is not None else ():

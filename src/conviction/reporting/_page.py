@@ -9,6 +9,14 @@ from typing import Any
 import polars as pl
 
 from conviction.reporting import _svg
+from conviction.reporting._behind import (
+    decay_views,
+    economics_rows,
+    placebo_rows,
+    quantile_views,
+    selection_rows,
+    stability_rows,
+)
 from conviction.reporting._contents import METRICS, ReportContents, SymbolScores
 from conviction.reporting._tables import (
     KIND_COLOURS,
@@ -69,8 +77,12 @@ def render_report(contents: ReportContents) -> str:
         lead_lag=_lead_lag(contents, safe),
         calibration=_calibration(contents, safe),
         importance=_importance(contents, safe),
-        economics=_rows(contents.economics, _economics_row),
-        placebo=_rows(contents.placebo, _placebo_row),
+        economics=economics_rows(contents),
+        quantiles=quantile_views(contents, safe),
+        placebo=placebo_rows(contents),
+        selection=selection_rows(contents),
+        decay=decay_views(contents, safe),
+        stability=stability_rows(contents),
     )
 
 
@@ -192,6 +204,7 @@ def _symbol_view(scores: SymbolScores, safe: Callable[[str], str]) -> dict[str, 
         "best": number(scores.observed_best),
         "best_symbol": rows[0]["symbol"],
         "expected_best": number(scores.expected_best),
+        "family": min((row["p_best"] for row in rows if row.get("p_best") is not None), default=None),
         "survivors": sum(row["q_value"] is not None and row["q_value"] < 0.1 for row in rows),
         "figure": safe(_svg.symbols(rows, threshold=scores.threshold)),
         "rows": [_symbol_row(row, domain, safe) for row in shown],
@@ -207,6 +220,7 @@ def _symbol_row(row: dict[str, Any], domain: tuple[float, float], safe: Callable
             "p": "",
             "q": "",
             "n": row["n"],
+            "p_best": "",
             "bar": "",
         }
     picture = _svg.bar(row["auc"], row["lo"], row["hi"], domain=domain, null=0.5, colour="blue")
@@ -217,6 +231,7 @@ def _symbol_row(row: dict[str, Any], domain: tuple[float, float], safe: Callable
         "p": number(row["p_value"], 3),
         "q": number(row["q_value"], 3),
         "n": int(row["n"]),
+        "p_best": "" if row.get("p_best") is None else number(row["p_best"], 3),
         "bar": safe(picture),
     }
 
@@ -282,32 +297,3 @@ def _importance(contents: ReportContents, safe: Callable[[str], str]) -> list[di
             }
         )
     return views
-
-
-def _rows(frame: pl.DataFrame | None, make: Callable[[dict[str, Any]], dict[str, str]]) -> list[dict[str, str]]:
-    return [] if frame is None else [make(row) for row in frame.to_dicts()]
-
-
-def _economics_row(row: dict[str, Any]) -> dict[str, str]:
-    return {
-        "target": row["target"],
-        "model": row["model"],
-        "cost": number(row["cost_bps"], 1),
-        "sharpe": number(row["sharpe"], 2),
-        "sharpe_interval": interval(row["sharpe_lo"], row["sharpe_hi"], 2),
-        "annual": number(100 * row["annual_return"], 1),
-        "annual_interval": interval(100 * row["annual_return_lo"], 100 * row["annual_return_hi"], 1),
-        "turnover": number(row["turnover"], 2),
-    }
-
-
-def _placebo_row(row: dict[str, Any]) -> dict[str, str]:
-    inside = row["band_lo"] <= row["observed"] <= row["band_hi"]
-    return {
-        "target": row["target"],
-        "metric": METRICS.get(row["metric"], row["metric"]),
-        "observed": number(row["observed"]),
-        "band": interval(row["band_lo"], row["band_hi"]),
-        "n": str(row["n_permutations"]),
-        "reading": "inside the band of permuted labels" if inside else "outside the band of permuted labels",
-    }

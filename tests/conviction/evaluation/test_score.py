@@ -207,3 +207,28 @@ def test_parameters_are_closed_and_ordered():
         EvaluationParameters(resamples=10)
     with pytest.raises(ValueError, match="remarkable_auc"):
         EvaluationParameters(remarkable_auc=0.7)
+
+
+def test_the_intervals_of_log_loss_and_brier_skill_equal_a_slow_bootstrap():
+    oof = simulate_null_oof(n_symbols=6, n_sessions=120, seed=4, skill=0.2).sort("session", "symbol")
+    scores = score(oof.sort("symbol", "session"), evaluation=FAST, seed=3)
+    days = [part for _, part in oof.group_by("session", maintain_order=True)]
+    known = known_base_rate(oof).reshape(len(days), -1)
+    y = oof["label"].to_numpy().reshape(len(days), -1)
+    p = oof["score"].to_numpy().reshape(len(days), -1)
+
+    def skill(rows):
+        return 1 - ((p[rows] - y[rows]) ** 2).sum() / ((known[rows] - y[rows]) ** 2).sum()
+
+    rng = np.random.default_rng(0)
+    block = 5
+    values = []
+    for _ in range(3000):
+        starts = rng.integers(0, len(days), -(-len(days) // block))
+        rows = [(start + step) % len(days) for start in starts for step in range(block)][: len(days)]
+        values.append((skill(rows), log_loss(y[rows].ravel(), p[rows].ravel())))
+    for name, column in (("brier_skill", 0), ("log_loss", 1)):
+        half = 2.07 * np.std([value[column] for value in values])  # Student's t with 120 / 5 - 1 degrees of freedom
+        width = (scores.metrics[f"{name}_hi"] - scores.metrics[f"{name}_lo"]) / 2
+        assert scores.metrics[f"{name}_lo"] < scores.metrics[name] < scores.metrics[f"{name}_hi"]
+        assert width == pytest.approx(half, rel=0.15)

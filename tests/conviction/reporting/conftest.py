@@ -104,6 +104,7 @@ def make_symbols(rng: np.random.Generator, target: str) -> SymbolScores:
             "hi": auc + 0.027,
             "p_value": p_value,
             "q_value": np.minimum(1, p_value * 4),
+            "p_best": np.minimum(1, p_value * 9),
             "n": [1764] * len(SYMBOLS),
         }
     )
@@ -210,28 +211,78 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
             "hi": mean * 1.6,
         }
     )
+    books = [("long_short", "close"), ("long_short", "next_close"), ("optimised", "close")]
     economics = pl.DataFrame(
         {
             "target": "relative",
             "model": "rank_average",
-            "cost_bps": [0.0, 5.0],
-            "sharpe": [0.61, -0.42],
-            "sharpe_lo": [-0.1, -1.1],
-            "sharpe_hi": [1.3, 0.3],
-            "annual_return": [0.031, -0.022],
-            "annual_return_lo": [-0.006, -0.06],
-            "annual_return_hi": [0.068, 0.016],
-            "turnover": [0.83, 0.83],
+            "book": [book for book, _ in books],
+            "execution": [execution for _, execution in books],
+            "of_label": [execution == "close" for _, execution in books],
+            "cost_bps": 5.0,
+            "turnover": [2.83, 2.83, 0.21],
+            "net_bps": [-9.1, -14.0, 1.2],
+            "net_lo": [-18.0, -22.0, -3.1],
+            "net_hi": [0.4, -5.0, 5.5],
+            "break_even_bps": [1.8, 0.1, 10.7],
+            "break_even_lo": [-1.3, -2.9, -9.7],
+            "break_even_hi": [4.9, 3.1, 31.0],
+            "sharpe_net": [-0.82, -1.31, 0.42],
+            "sharpe_net_lo": [-1.7, -2.2, -0.3],
+            "sharpe_net_hi": [0.1, -0.4, 1.1],
+            "annual_return": [-0.23, -0.35, 0.03],
+            "annual_return_lo": [-0.45, -0.55, -0.08],
+            "annual_return_hi": [0.01, -0.13, 0.14],
+        }
+    )
+    excess = rng.normal(0, 1.5, 10)
+    quantiles = pl.DataFrame(
+        {
+            "target": "relative",
+            "model": "rank_average",
+            "execution": "close",
+            "quantile": range(1, 11),
+            "excess_bps": excess,
+            "lo": excess - 3,
+            "hi": excess + 3,
         }
     )
     placebo = pl.DataFrame(
         {
+            "target": ["direction"] * 20 + ["relative"] * 20,
+            "model": "lightgbm",
+            "auc_pooled": 0.5 + rng.normal(0, 0.004, 40),
+            "band_lo": 0.484,
+            "band_hi": 0.516,
+            "inside": [True] * 39 + [False],
+        }
+    )
+    selection = pl.DataFrame(
+        {
             "target": ["direction", "relative"],
-            "metric": ["auc_daily", "auc_daily"],
-            "observed": [0.508, 0.513],
-            "band_lo": [0.489, 0.491],
-            "band_hi": [0.511, 0.509],
-            "n_permutations": [20, 20],
+            "trials": [60, 60],
+            "trials_effective": [31.4, 30.6],
+            "expected_best": [0.5099, 0.5089],
+            "deflated_prob": [0.4, 0.69],
+            "pbo": [0.45, None],
+            "confidence_set": ["logistic, lightgbm, xgboost", None],
+        }
+    )
+    ic = rng.normal(0.004, 0.006, 7)
+    decay = pl.DataFrame(
+        {"target": "relative", "lag": [0, 1, 2, 3, 5, 10, 20], "rank_ic": ic, "lo": ic - 0.014, "hi": ic + 0.014}
+    )
+    stability = pl.DataFrame(
+        {
+            "target": "relative",
+            "model": ["logistic", "lightgbm"],
+            "kind": ["shap", "shap"],
+            "rank_correlation": [0.83, 0.31],
+            "lo": [0.6, -0.1],
+            "n_folds": [5, 5],
+            "n_seeds": [3, 1],
+            "selected": [4, None],
+            "features": [41, 41],
         }
     )
     fields: dict[str, object] = {
@@ -278,7 +329,11 @@ def make_contents(*, failed: bool = False, **changes: object) -> ReportContents:
         "calibration": calibration,
         "importance": importance,
         "economics": economics,
+        "quantiles": quantiles,
         "placebo": placebo,
+        "selection": selection,
+        "decay": decay,
+        "stability": stability,
     }
     return ReportContents(**(fields | changes))
 

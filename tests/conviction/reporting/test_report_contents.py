@@ -81,8 +81,11 @@ def test_negative_counts_are_refused(make, count):
     [
         ("calibration", "observed", "lo"),
         ("importance", "mean", "hi"),
-        ("economics", "sharpe", "sharpe_lo"),
-        ("placebo", "observed", "band_hi"),
+        ("economics", "sharpe_net", "sharpe_net_lo"),
+        ("economics", "net_bps", "net_hi"),
+        ("quantiles", "excess_bps", "lo"),
+        ("placebo", "auc_pooled", "band_hi"),
+        ("decay", "rank_ic", "lo"),
     ],
 )
 def test_optional_tables_need_their_intervals_too(make, contents, table, value, bound):

@@ -80,13 +80,23 @@ def test_the_verdict_stands_first_and_the_sections_in_their_order(page):
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         *("Leakage audit", "Data", "Scores", "Placebo", "Through time", "Symbol by symbol", "Calibration"),
-        *("Importance, fold by fold", "Money after costs", "Folds", "Lead and lag", "Provenance"),
+        *(
+            "Importance, fold by fold",
+            "Stability of importance",
+            "Money after costs",
+            "Folds",
+            "Lead and lag",
+            "Provenance",
+        ),
     ]
     assert page.index("Above chance and above the baselines (relative only)") < page.index("<h2>")
 
 
 def test_sections_without_data_are_left_out(make, contents):
-    names = ("daily_auc", "calibration", "importance", "economics", "placebo")
+    names = (
+        *("daily_auc", "calibration", "importance", "economics", "quantiles", "placebo"),
+        *("selection", "decay", "stability"),
+    )
     bare = render_report(make(**dict.fromkeys(names), symbols=(), audit=without_profiles(contents)))
     assert re.findall(r"<h2>(.*?)</h2>", bare) == ["Leakage audit", "Data", "Scores", "Folds", "Provenance"]
 
@@ -97,14 +107,13 @@ def test_every_score_cell_holds_its_interval(contents, page):
         text for text in cells if re.fullmatch(r"-?\d+\.\d+ +\[-?\d+\.\d+, -?\d+\.\d+\](, t -?\d+\.\d)?", text)
     ]
     alone = [text for text in cells if text not in with_interval]
-    # The placebo table gives the band in a cell of its own, beside the observed value.
     reasons = [text for text in alone if text.strip() == contents.reasons["rank_ic"]]
     assert len(reasons) == contents.scores["rank_ic"].null_count() == 2
     span = [text for text in alone if " to " in text]
-    assert len(alone) == 2 * contents.placebo.height + len(reasons) + len(span)
+    assert len(alone) == len(reasons) + len(span)
     assert (
         len(with_interval)
-        == contents.scores.height * len(contents.metrics) - len(reasons) + 2 * contents.economics.height
+        == contents.scores.height * len(contents.metrics) - len(reasons) + 4 * contents.economics.height
     )
 
 
@@ -212,3 +221,36 @@ def test_sizes_stand_once_when_they_are_the_same_and_in_each_row_when_not(make, 
 def test_the_reason_of_a_verdict_is_shown_beside_it(make, contents):
     page = render_report(make(scores=contents.scores.with_columns(verdict_reason=pl.lit("p = 0.2 for two tests"))))
     assert page.count("p = 0.2 for two tests") == contents.scores.height
+
+
+def test_what_was_not_evaluated_is_said_before_the_first_section(make, page):
+    why = {"placebo": "profile=quick.", "shadow features": "profile=quick."}
+    said = render_report(make(not_evaluated=why))
+    assert "Not evaluated in this run.</b> placebo, shadow features: profile=quick." in said[: said.index("<h2>")]
+    assert "Not evaluated in this run" not in page
+
+
+def test_placebos_outside_their_band_are_counted_and_what_it_means_is_said(page):
+    section = page[page.index("<h2>Placebo") : page.index("<h2>Through time")]
+    assert section.count("all inside") == 1
+    assert "1 outside: the pipeline lets a model see what it is scored on" in section
+
+
+def test_choosing_has_its_price_and_an_undefined_part_says_so(page):
+    section = page[page.index("What choosing costs") : page.index("<h2>Placebo")]
+    for text in ("31.4", "0.510", "0.40", "0.45", "logistic, lightgbm, xgboost", "not defined"):
+        assert text in section
+
+
+def test_money_says_when_it_is_traded_and_which_trade_is_idealised(page):
+    section = page[page.index("<h2>Money") : page.index("<h2>Folds")]
+    assert section.count("idealised</span>") == 2
+    assert "best less worst scores, one day later" in section
+    assert "optimised portfolio, at the close" in section
+
+
+def test_a_single_seed_without_shadows_is_not_called_evaluated(page):
+    section = page[page.index("<h2>Stability") : page.index("<h2>Money")]
+    assert "5 folds, 1 seed<" in section
+    assert "not evaluated" in section
+    assert "4 of 41" in section

@@ -6,15 +6,15 @@ from typing import Any
 
 import polars as pl
 
-from conviction.audit import AuditedPanel, AuditReport
+from conviction.audit import AuditReport
 from conviction.evaluation import EvaluationParameters, score_table
 from conviction.folds import FoldPlan
-from conviction.portfolio import PortfolioParameters
 from conviction.reporting import console_summary, figures, render_report
-from conviction_kedro import gate_facts, records, runtime
-from conviction_kedro.judging import daily_auc_table, luck_lines, money, symbol_table, with_deflation
-from conviction_kedro.parameters import DataParameters, ModelingParameters
-from conviction_kedro.report_contents import assemble, of_panel
+from conviction_kedro import records, runtime
+from conviction_kedro.examining import selection_table
+from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table, with_deflation
+from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro.report_contents import Behind, assemble, not_evaluated, of_panel
 
 NEXT_STEPS = {
     "the page": "data/08_reporting/report.html",
@@ -42,48 +42,6 @@ def score_predictions(
     return scores, symbols, daily_auc_table(predictions, evaluation=evaluation), records.of_scores(scores)
 
 
-def value_in_money(
-    ensemble_oof: pl.DataFrame, bars: pl.DataFrame, data: DataParameters, portfolio: PortfolioParameters, seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return what each target's chosen predictions earn after costs, their returns by quantile, and what could not be measured."""
-    chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
-    table = money(
-        chosen,
-        bars,
-        portfolio=portfolio,
-        decision=data.decision,
-        seed=seed,
-        observer=runtime.current().observer,
-    )
-    return table.summary, table.quantiles, table.omitted
-
-
-def gather_gate_facts(
-    scores: pl.DataFrame,
-    ensemble_choice: pl.DataFrame,
-    audited_panel: AuditedPanel,
-    ledger: pl.DataFrame,
-    trials: pl.DataFrame,
-    placebo_scores: pl.DataFrame,
-    economics: pl.DataFrame,
-    economics_omitted: pl.DataFrame,
-    profile: str,
-) -> dict[str, Any]:
-    """Return the facts that a promotion is decided on, one candidate a target."""
-    facts = gate_facts.gather(
-        profile=profile,
-        scores=scores,
-        choice=ensemble_choice,
-        audited_panel=audited_panel,
-        ledger=of_panel(ledger, trials),
-        placebos=placebo_scores,
-        stability=pl.DataFrame(schema=gate_facts.STABILITY_SCHEMA),
-        economics=economics,
-        reasons=gate_facts.known_reasons(profile, economics_omitted),
-    )
-    return facts.model_dump(mode="json")
-
-
 def write_report(
     scores: pl.DataFrame,
     symbol_scores: pl.DataFrame,
@@ -96,6 +54,16 @@ def write_report(
     ledger: pl.DataFrame,
     trials: pl.DataFrame,
     holdout_openings: pl.DataFrame,
+    calibration_curve: pl.DataFrame,
+    ic_decay: pl.DataFrame,
+    model_confidence: pl.DataFrame,
+    overfitting: pl.DataFrame,
+    undefined: pl.DataFrame,
+    placebo_scores: pl.DataFrame,
+    economics: pl.DataFrame,
+    quantile_returns: pl.DataFrame,
+    economics_omitted: pl.DataFrame,
+    profile: str,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
     contents = assemble(
@@ -110,6 +78,15 @@ def write_report(
         holdout_openings=holdout_openings,
         daily_auc=daily_auc,
         luck=luck_lines(symbol_scores),
+        behind=Behind(
+            calibration=calibration_curve,
+            decay=ic_decay,
+            selection=selection_table(scores, of_panel(ledger, trials), overfitting, model_confidence),
+            placebo=placebo_scores,
+            economics=economics,
+            quantiles=quantile_returns,
+            not_evaluated=not_evaluated(profile, undefined, economics_omitted),
+        ),
         provenance=runtime.current().provenance,
         run_id=runtime.current().run_id,
     )

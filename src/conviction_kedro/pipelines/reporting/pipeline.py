@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from conviction_kedro.pipelines.reporting import nodes
+from conviction_kedro.pipelines.reporting import evidence_nodes, nodes
 
 
 def create_pipeline() -> Pipeline:
@@ -18,13 +18,19 @@ def create_pipeline() -> Pipeline:
                 name="score_predictions",
             ),
             Node(
-                nodes.value_in_money,
+                evidence_nodes.value_in_money,
                 ["ensemble_oof", "bars", "params:data", "params:portfolio", "params:seed"],
                 ["economics", "quantile_returns", "economics_omitted"],
                 name="value_in_money",
             ),
             Node(
-                nodes.gather_gate_facts,
+                evidence_nodes.look_behind,
+                ["oof", "ensemble_oof", "ledger", "trials", "params:evaluation", "params:seed"],
+                ["calibration_curve", "ic_decay", "model_confidence", "overfitting", "undefined"],
+                name="look_behind",
+            ),
+            Node(
+                evidence_nodes.gather_gate_facts,
                 [
                     "scores",
                     "ensemble_choice",
@@ -53,6 +59,16 @@ def create_pipeline() -> Pipeline:
                     "ledger",
                     "trials",
                     "holdout_openings",
+                    "calibration_curve",
+                    "ic_decay",
+                    "model_confidence",
+                    "overfitting",
+                    "undefined",
+                    "placebo_scores",
+                    "economics",
+                    "quantile_returns",
+                    "economics_omitted",
+                    "params:profile",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
                 name="write_report",

@@ -1,0 +1,77 @@
+"""What stands behind the scores: money, calibration, decay, the price of choosing, and the facts of the gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from conviction.audit import AuditedPanel
+from conviction.evaluation import EvaluationParameters
+from conviction.portfolio import PortfolioParameters
+from conviction_kedro import gate_facts, runtime
+from conviction_kedro.examining import LOOKED_BEHIND, examine
+from conviction_kedro.judging import money
+from conviction_kedro.parameters import DataParameters
+from conviction_kedro.report_contents import of_panel
+
+
+def value_in_money(
+    ensemble_oof: pl.DataFrame, bars: pl.DataFrame, data: DataParameters, portfolio: PortfolioParameters, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return what each target's chosen predictions earn after costs, their returns by quantile, and what could not be measured."""
+    chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
+    table = money(
+        chosen,
+        bars,
+        portfolio=portfolio,
+        decision=data.decision,
+        seed=seed,
+        observer=runtime.current().observer,
+    )
+    return table.summary, table.quantiles, table.omitted
+
+
+def look_behind(
+    oof: pl.DataFrame,
+    ensemble_oof: pl.DataFrame,
+    ledger: pl.DataFrame,
+    trials: pl.DataFrame,
+    evaluation: EvaluationParameters,
+    seed: int,
+) -> tuple[pl.DataFrame, ...]:
+    """Return calibration and decay of the chosen scores, which models cannot be told apart, overfitting of the search, and what is undefined."""
+    tables = examine(
+        pl.concat([oof, ensemble_oof]),
+        ensemble_oof.filter(pl.col("model") == "ensemble"),
+        of_panel(ledger, trials),
+        evaluation=evaluation,
+        seed=seed,
+    )
+    return tuple(tables[name] for name in LOOKED_BEHIND)
+
+
+def gather_gate_facts(
+    scores: pl.DataFrame,
+    ensemble_choice: pl.DataFrame,
+    audited_panel: AuditedPanel,
+    ledger: pl.DataFrame,
+    trials: pl.DataFrame,
+    placebo_scores: pl.DataFrame,
+    economics: pl.DataFrame,
+    economics_omitted: pl.DataFrame,
+    profile: str,
+) -> dict[str, Any]:
+    """Return the facts that a promotion is decided on, one candidate a target."""
+    facts = gate_facts.gather(
+        profile=profile,
+        scores=scores,
+        choice=ensemble_choice,
+        audited_panel=audited_panel,
+        ledger=of_panel(ledger, trials),
+        placebos=placebo_scores,
+        stability=pl.DataFrame(schema=gate_facts.STABILITY_SCHEMA),
+        economics=economics,
+        reasons=gate_facts.known_reasons(profile, economics_omitted),
+    )
+    return facts.model_dump(mode="json")
