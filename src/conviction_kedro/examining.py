@@ -84,7 +84,7 @@ def examine(
         }
         for name, make in made.items():
             try:
-                table = make().select(list(_TABLES[name])).cast(_TABLES[name])
+                table = make().select(list(_TABLES[name])).cast(pl.Schema(_TABLES[name]))
             except EvaluationError as error:
                 undefined.append((name, str(target), f"{error.what}: {error.got}"))
             else:

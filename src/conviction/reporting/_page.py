@@ -34,6 +34,8 @@ SPLIT_NAMES = {
     "holdout": "hold-out: opened on the record",
     "placebo": "placebo: labels permuted",
 }
+# Scores as rankings stand in one table, as probabilities in another: together they are wider than a page.
+PROBABILITY_METRICS = ("log_loss", "brier_skill")
 _DECIMALS = {"auc_daily": 3, "auc_pooled": 3, "rank_ic": 3, "log_loss": 4, "brier_skill": 4}
 _UNUSED_ROLES = ("past", "future")
 _MOST_SYMBOLS = 60
@@ -116,20 +118,27 @@ def _score_groups(contents: ReportContents, safe: Callable[[str], str]) -> list[
             if rows:
                 chosen = chosen_model(contents, target)
                 metrics = [metric for metric in contents.metrics if any(row[metric] is not None for row in rows)]
-                groups.append(
+                ranking = [metric for metric in metrics if metric not in PROBABILITY_METRICS]
+                parts = [(SPLIT_NAMES[split], ranking, True)]
+                if len(ranking) < len(metrics):
+                    judged = [metric for metric in ("brier_skill", "log_loss") if metric in metrics]
+                    parts.append(("as probabilities, against the base rate known before each fold", judged, False))
+                groups += [
                     {
                         "target": target,
                         "split": split,
-                        "title": SPLIT_NAMES[split],
-                        "metrics": [METRICS[metric] for metric in metrics],
+                        "title": title,
+                        "metrics": [METRICS[metric] for metric in shown],
                         "rows": [
-                            _score_row(contents, row, rows=rows, metrics=metrics, chosen=chosen, safe=safe)
+                            _score_row(contents, row, rows=rows, metrics=shown, chosen=chosen, safe=safe)
                             for row in rows
                         ],
-                        "bar": METRICS[metrics[0]] if metrics else None,
+                        "bar": METRICS[shown[0]] if shown else None,
                         "sizes": _common_sizes(rows),
+                        "reading": reading,
                     }
-                )
+                    for title, shown, reading in parts
+                ]
     return groups
 
 

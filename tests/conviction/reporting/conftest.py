@@ -64,7 +64,13 @@ def make_scores(rng: np.random.Generator) -> pl.DataFrame:
                     "verdict": "not distinguishable from luck" if daily - half <= 0.5 else "skill",
                 }
             )
-    return pl.DataFrame(rows)
+    half = pl.lit(0.0006)
+    return pl.DataFrame(rows).with_columns(
+        log_loss_lo=pl.col("log_loss") - half,
+        log_loss_hi=pl.col("log_loss") + half,
+        brier_skill_lo=pl.col("brier_skill") - half,
+        brier_skill_hi=pl.col("brier_skill") + half,
+    )
 
 
 def make_folds() -> pl.DataFrame:

@@ -132,9 +132,17 @@ def test_an_undefined_metric_shows_its_reason_instead_of_a_number(make, contents
     assert cells.count("all scores of a session are equal") == 2
 
 
-def test_metrics_without_intervals_are_named_as_not_shown(contents, page):
+def test_metrics_without_intervals_are_named_as_not_shown(make, contents):
+    page = render_report(make(scores=contents.scores.drop("log_loss_hi", "brier_skill_lo")))
     assert "Not shown, because no interval was given: log loss, Brier skill." in page
     assert f"{contents.scores['log_loss'][0]:.4f}" not in page
+
+
+def test_scores_as_probabilities_have_a_table_of_their_own(contents, page):
+    headings = re.findall(r"<h3>(.*?)</h3>", page)
+    assert headings.count("direction, as probabilities, against the base rate known before each fold") == 1
+    row = contents.scores.row(0, named=True)
+    assert f"{row['brier_skill']:.4f} <small>[{row['brier_skill_lo']:.4f}, {row['brier_skill_hi']:.4f}]" in page
 
 
 def test_text_from_the_data_is_escaped(make):
