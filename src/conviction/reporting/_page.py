@@ -35,7 +35,7 @@ SPLIT_NAMES = {
     "placebo": "placebo: labels permuted",
 }
 # Scores as rankings stand in one table, as probabilities in another: together they are wider than a page.
-PROBABILITY_METRICS = ("log_loss", "brier_skill")
+PROBABILITY_METRICS: tuple[str, ...] = ("log_loss", "brier_skill")
 _DECIMALS = {"auc_daily": 3, "auc_pooled": 3, "rank_ic": 3, "log_loss": 4, "brier_skill": 4}
 _UNUSED_ROLES = ("past", "future")
 _MOST_SYMBOLS = 60
@@ -121,7 +121,7 @@ def _score_groups(contents: ReportContents, safe: Callable[[str], str]) -> list[
                 ranking = [metric for metric in metrics if metric not in PROBABILITY_METRICS]
                 parts = [(SPLIT_NAMES[split], ranking, True)]
                 if len(ranking) < len(metrics):
-                    judged = [metric for metric in ("brier_skill", "log_loss") if metric in metrics]
+                    judged = [metric for metric in reversed(PROBABILITY_METRICS) if metric in metrics]
                     parts.append(("as probabilities, against the base rate known before each fold", judged, False))
                 groups += [
                     {
