@@ -14,7 +14,7 @@ from conviction.features import FeatureParameters
 from conviction.folds import FoldParameters
 from conviction.panel import DecisionTime, SourceParameters
 from conviction.portfolio import PortfolioParameters
-from conviction.tuning import TuningParameters
+from conviction_kedro.modeling_parameters import ModelingParameters as ModelingParameters  # noqa: PLC0414  # part of this module's interface
 
 
 class Closed(BaseModel):
@@ -92,15 +92,6 @@ class AuditParameters(Closed):
 
     n_cuts: int = Field(ge=3, description="sessions at which the data is cut and every feature recomputed")
     accepted_warnings: tuple[str, ...] = ()
-
-
-class ModelingParameters(Closed):
-    """Which targets and models are fitted, and how they are tuned."""
-
-    targets: tuple[Literal["direction", "relative"], ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(min_length=1)
-    baselines: tuple[str, ...] = ()
-    tuning: TuningParameters
 
 
 class AssuranceParameters(Closed):

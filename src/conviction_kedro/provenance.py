@@ -35,6 +35,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
 FEATURE_ROOMS = ("market", "panel", "labels", "features")
 # Parameters that change how fast something is made, never what is made.
 HOW_NOT_WHAT = ("params:n_jobs",)
+# The same of leaves inside a parameter that a node takes whole.
+HOW_WITHIN = {"params:modeling": ("tuning", "storage")}
 _DIFF = (
     "diff",
     "HEAD",
@@ -53,6 +55,10 @@ _LIBRARIES = (
     "scikit-learn",
     "lightgbm",
     "xgboost-cpu",
+    "catboost",
+    "torch",
+    "pytorch-tabnet",
+    "distributed",
     "optuna",
     "skfolio",
     "arch",
@@ -178,6 +184,14 @@ def environment_facts(root: Path) -> dict[str, str]:
     return facts
 
 
+def _what(name: str, value: Any) -> Any:
+    """Return a parameter without the leaf that says where or how fast, not what."""
+    if name not in HOW_WITHIN or not isinstance(value, dict):
+        return value
+    stage, leaf = HOW_WITHIN[name]
+    return {**value, stage: {key: item for key, item in value[stage].items() if key != leaf}}
+
+
 def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping[str, str]) -> dict[str, str]:
     """Return the key of every dataset that a pipeline reads or writes.
 
@@ -202,7 +216,7 @@ def dataset_keys(pipeline: Pipeline, parameters: Mapping[str, Any], raw: Mapping
     for node in pipeline.nodes:
         rooms = {room for tag in node.tags for room in ROOMS.get(tag, ())}
         given = [name for name in node.inputs if is_parameter(name)]
-        values = {name: parameters.get(name) for name in given if name not in HOW_NOT_WHAT}
+        values = {name: _what(name, parameters.get(name)) for name in given if name not in HOW_NOT_WHAT}
         upstream = {name: keys.get(name) for name in node.inputs if name not in given}
         if None in upstream.values():
             continue
@@ -233,5 +247,9 @@ def run_key(
         64 hexadecimal digits. The code is that of both packages as it is installed, not the commit: a commit in between
         changes nothing.
     """
-    what = {name: value for name, value in parameters.items() if f"params:{name}" not in HOW_NOT_WHAT}
+    what = {
+        name: _what(f"params:{name}", value)
+        for name, value in parameters.items()
+        if f"params:{name}" not in HOW_NOT_WHAT
+    }
     return sha([what, dict(raw), dict(versions), dict(asked), packages_sha()])

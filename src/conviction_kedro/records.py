@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -57,21 +57,85 @@ def of_features(build: FeatureBuild) -> pl.DataFrame:
     return pl.DataFrame([*made, *left_out], infer_schema_length=None)
 
 
-def of_models(timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials: pl.DataFrame) -> pl.DataFrame:
-    """Return one record for each fitted (target, model): the parameters of every fold, seconds, trials.
+def of_trials(trials: pl.DataFrame, *, best: int | Literal["all"]) -> pl.DataFrame:
+    """Return one record for each study and, below it, one for each of its best trials.
+
+    Parameters
+    ----------
+    trials : polars.DataFrame
+        As `conviction.tuning.Tunings` has them.
+    best : int or "all"
+        Trials of each study that get a record: the best of every fold first, then the second best of every fold, and so on.
+    """
+    rows = []
+    for (target, serves), study in trials.group_by("target", "serves", maintain_order=True):
+        parent = f"{target}/{serves}"
+        finished = study.filter(pl.col("state") == "complete")
+        rows.append(
+            _record(
+                parent,
+                name=f"{target} | {serves}",
+                params={"search.trials": study.height, "search.folds": study["fold"].n_unique()},
+                metrics={
+                    "trials": study.height,
+                    "trials_pruned": study.height - finished.height,
+                    "seconds_tuning": study["seconds"].sum(),
+                },
+                tags={"target": target, "model": serves},
+            )
+        )
+        ranked = study.with_columns(place=pl.col("value").rank("ordinal", descending=True).over("fold")).sort(
+            "place", "fold"
+        )
+        shown = (ranked if best == "all" else ranked.head(best)).sort("fold", "trial")
+        rows += [
+            _of_trial(row, parent=parent, target=str(target), model=str(serves)) for row in shown.iter_rows(named=True)
+        ]
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def _of_trial(row: Mapping[str, Any], *, parent: str, target: str, model: str) -> dict[str, str | None]:
+    facts = {name: value for name, value in json.loads(row["facts"]).items() if isinstance(value, int | float)}
+    name = f"fold {row['fold']} | trial {row['trial']}"
+    return {
+        **_record(
+            f"{parent}/fold_{row['fold']:02d}/trial_{row['trial']:04d}",
+            name=name,
+            params=json.loads(row["params"]),
+            # The score of a search, on inner sessions: it chose the parameters, so it says nothing of their quality.
+            metrics={"search_value": row["value"], "seconds": row["seconds"], **facts},
+            tags={
+                "kind": "trial",
+                "target": target,
+                "model": model,
+                "fold": row["fold"],
+                "state": row["state"],
+                "rank_in_fold": row["place"],
+            },
+        ),
+        "parent_key": parent,
+    }
+
+
+def of_models(
+    timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials: pl.DataFrame, *, left_out: pl.DataFrame
+) -> pl.DataFrame:
+    """Return one record for each (target, model) that was asked for: parameters of every fold, seconds, what was left out.
 
     Parameters
     ----------
     timings : polars.DataFrame
-        `target`, `model`, `fold`, `seconds_fit`, `seconds_predict`.
+        `target`, `model`, `fold`, `symbol`, `seconds_fit`, `seconds_predict`.
     best_parameters : mapping
         `target/model` -> fold -> parameters.
     trials : polars.DataFrame
-        `target`, `model` and one row a trial.
+        `target`, `serves` and one row a trial.
+    left_out : polars.DataFrame
+        As `conviction.oof.Fits` has it.
     """
     counts = {
-        (row["target"], row["model"]): row["len"]
-        for row in trials.group_by("target", "model").len().iter_rows(named=True)
+        (row["target"], row["serves"]): row["len"]
+        for row in trials.group_by("target", "serves").len().iter_rows(named=True)
     }
     rows = []
     for (target, model), part in timings.group_by("target", "model", maintain_order=True):
@@ -79,19 +143,35 @@ def of_models(timings: pl.DataFrame, best_parameters: Mapping[str, Any], trials:
         params = {f"fold_{fold}.{name}": value for fold, values in chosen.items() for name, value in values.items()}
         metrics = {
             "seconds_fit": part["seconds_fit"].sum(),
+            "seconds_predict": part["seconds_predict"].sum(),
             "trials": counts.get((target, model), 0),
-            "folds": part.height,
+            "folds": part["fold"].n_unique(),
+            "fits": part.height,
         }
-        rows.append(
-            _record(
-                f"{target}/{model}",
-                name=f"{target} | {model}",
-                params=params,
-                metrics=metrics,
-                tags={"target": target, "model": model},
-            )
-        )
+        missed = left_out.filter((pl.col("target") == target) & (pl.col("model") == model))
+        tags = {"target": target, "model": model} | ({"left_out": _reasons_text(missed)} if missed.height else {})
+        rows.append(_record(f"{target}/{model}", name=f"{target} | {model}", params=params, metrics=metrics, tags=tags))
+    whole = left_out.filter(pl.col("symbol").is_null() & pl.col("feature").is_null())
+    for row in whole.iter_rows(named=True):
+        name = " | ".join(filter(None, (row["target"], row["model"])))
+        tags = {
+            "kind": "left out",
+            "left_out": row["reason"],
+            "target": row["target"] or "all",
+            "model": row["model"] or "all",
+        }
+        rows.append(_record(f"left out/{name}", name=f"{name} (left out)", params={}, metrics={}, tags=tags))
     return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def _reasons_text(missed: pl.DataFrame) -> str:
+    counted = missed.group_by("reason", maintain_order=True).agg(
+        pl.len().alias("fits"), pl.col("symbol").unique().sort()
+    )
+    return "; ".join(
+        f"{row['fits']} fits of {', '.join(row['symbol'][:5])}{' ...' if len(row['symbol']) > 5 else ''}: {row['reason']}"
+        for row in counted.iter_rows(named=True)
+    )
 
 
 def of_scores(scores: pl.DataFrame) -> pl.DataFrame:
@@ -107,6 +187,12 @@ def of_scores(scores: pl.DataFrame) -> pl.DataFrame:
             _record(key, name=f"{row['target']} | {row['model']}{suffix}", params={}, metrics=metrics, tags=tags)
         )
     return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def fitted_targets(oof: pl.DataFrame, modeling: ModelingParameters) -> tuple[str, ...]:
+    """Return the targets that have predictions, in the order asked for; the others are in the table of what was left out."""
+    made = set(oof["target"].unique())
+    return tuple(target for target in modeling.targets if target in made)
 
 
 def with_kind(scores: pl.DataFrame, modeling: ModelingParameters, *, split: str = "oof") -> pl.DataFrame:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from conviction.observer import Observer, SilentObserver
+from conviction_kedro.studies import Studies
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Runtime:
     provenance: dict[str, str] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
     tracked_run: str | None = None
+    studies: Studies = field(default_factory=Studies)
 
 
 _CURRENT: ContextVar[Runtime] = ContextVar("conviction_runtime", default=Runtime())  # noqa: B039  # frozen

@@ -9,13 +9,22 @@ from conviction_kedro.hooks import (
     EngineHooks,
     ProvenanceHooks,
     ResumingHooks,
+    StudyHooks,
     SummaryHooks,
     TrackingHooks,
     ValidationHooks,
 )
 
-# Kedro calls hooks last registered first: validation, provenance, resuming, engine, tracking, summary.
-HOOKS = (SummaryHooks(), TrackingHooks(), EngineHooks(), ResumingHooks(), ProvenanceHooks(), ValidationHooks())
+# Kedro calls hooks last registered first: validation, provenance, resuming, engine, studies, tracking, summary.
+HOOKS = (
+    SummaryHooks(),
+    TrackingHooks(),
+    StudyHooks(),
+    EngineHooks(),
+    ResumingHooks(),
+    ProvenanceHooks(),
+    ValidationHooks(),
+)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from conviction_kedro.presenting import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _SQLITE = "sqlite:///"
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 _AXES = ("target", "model")
+_METRIC_BATCH = 1000
+_CURVE_POINTS = 100
 
 
 def tracking_uri(config: Mapping[str, Any], root: Path) -> str:
@@ -179,6 +183,38 @@ class RunStore:
             path.write_bytes(content)
             self._client.log_artifact(run_id or self._parent, str(path), folder or None)
 
+    def log_table(self, table: pl.DataFrame, *, file_name: str) -> None:
+        """Log a frame as a table that MLflow shows; one without rows is logged as the sentence that there is nothing."""
+        if table.is_empty():
+            self._client.log_text(self._parent, "no rows\n", file_name.removesuffix(".json") + ".txt")
+            return
+        flat = table.select(name for name, dtype in table.schema.items() if not dtype.is_nested())
+        self._client.log_table(self._parent, flat.to_pandas(), file_name)
+
+    def log_curves(self, curves: pl.DataFrame) -> None:
+        """Log the learning curve of every fold as the history of a metric of its child run, at most 100 points each.
+
+        Parameters
+        ----------
+        curves : polars.DataFrame
+            `target`, `model`, `fold`, `symbol`, `iteration`, `value`; models for each symbol stay in the table alone.
+        """
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        pooled = curves.filter(pl.col("symbol").is_null())
+        for (target, model), part in pooled.group_by("target", "model", maintain_order=True):
+            child = self._children.get(f"{target}/{model}")
+            if child is None:
+                continue
+            metrics = [
+                Metric(f"inner_curve_fold_{fold:02d}", value, now, iteration)
+                for (fold,), one in part.group_by("fold", maintain_order=True)
+                for iteration, value in _thinned(one).select("iteration", "value").iter_rows()
+            ]
+            for start in range(0, len(metrics), _METRIC_BATCH):
+                self._client.log_batch(child, metrics=metrics[start : start + _METRIC_BATCH])
+
     def log_models(self, models: Mapping[str, Any]) -> None:
         """Log the fitted models of each child in their native formats, the newest fold's as an MLflow model with its signature."""
         from conviction_kedro.mlflow_model import write_mlflow_model
@@ -189,7 +225,7 @@ class RunStore:
                 continue
             with tempfile.TemporaryDirectory() as home:
                 for path in paths:
-                    folder = Path(home) / "folds" / path.rsplit("/", 1)[-1]
+                    folder = Path(home) / "folds" / path.removeprefix(f"{record_key}/")
                     folder.mkdir(parents=True)
                     models[path].save(folder)
                 write_mlflow_model(models[paths[-1]], Path(home) / "model")
@@ -226,6 +262,12 @@ class RunStore:
             batch = entries[start : start + _PARAM_BATCH]
             first = start == 0
             self._client.log_batch(run_id, params=batch, metrics=numbers if first else (), tags=labels if first else ())
+
+
+def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
+    step = -(-curve.height // _CURVE_POINTS)
+    last = curve.height - 1
+    return curve.with_row_index("row").filter((pl.col("row") % step == 0) | (pl.col("row") == last))
 
 
 def _finite(value: Any) -> bool:

@@ -48,10 +48,15 @@ class LightGBMEstimator:
 
     booster: Any
     best_iteration: int
+    curve: tuple[float, ...] = ()
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row."""
         return np.asarray(self.booster.predict(block.matrix, num_threads=1), dtype=np.float64)
+
+    def contributions(self, block: Block) -> NDArray[np.float64]:
+        """Return LightGBM's own SHAP values."""
+        return np.asarray(self.booster.predict(block.matrix, num_threads=1, pred_contrib=True), dtype=np.float64)
 
     def importance(self, features: tuple[str, ...]) -> pl.DataFrame:
         """Return the total gain of each feature."""
@@ -98,8 +103,13 @@ def _lightgbm_sets(train: Block, inner: Block | None, params: LightGBMParameters
         return dataset, None
     # The inner rows are binned with the edges of the training rows, so what is cached belongs to the pair.
     if key not in inner.cache or inner.cache[key][0] is not train:
+        # LightGBM keeps one number of threads for the whole process, and `get_params` leaves it out: binning these rows with the
+        # default number while another fold trains on one thread ends in a crash.
         watched = dataset.create_valid(
-            inner.matrix, inner.labels, weight=inner.weight, params=dataset.get_params()
+            inner.matrix,
+            inner.labels,
+            weight=inner.weight,
+            params={**dataset.get_params(), "num_threads": 1, "verbosity": -1},
         ).construct()
         inner.cache[key] = (train, watched)
     return dataset, inner.cache[key][1]
@@ -130,16 +140,26 @@ def fit_lightgbm(
         "force_row_wise": True,
         "verbosity": -1,
     }
+    watched_scores: dict[str, dict[str, list[float]]] = {}
     booster = lgb.train(
         native,
         dataset,
         num_boost_round=params.n_estimators,
         valid_sets=[watched] if watched is not None else None,
-        callbacks=[lgb.early_stopping(stopping, verbose=False)] if stopping else None,
+        callbacks=[lgb.early_stopping(stopping, verbose=False), lgb.record_evaluation(watched_scores)]
+        if stopping
+        else None,
     )
     best = booster.best_iteration if stopping and booster.best_iteration > 0 else booster.current_iteration()
     # Reading the text back drops the data and the rounds after the best one: what is kept is what is saved.
-    return LightGBMEstimator(lgb.Booster(model_str=booster.model_to_string(num_iteration=best)), int(best))
+    return LightGBMEstimator(
+        lgb.Booster(model_str=booster.model_to_string(num_iteration=best)), int(best), _only_curve(watched_scores)
+    )
+
+
+def _only_curve(watched_scores: dict[str, dict[str, list[float]]]) -> tuple[float, ...]:
+    """Return the scores of the one metric that was watched on the inner block, a value a round."""
+    return tuple(float(value) for metrics in watched_scores.values() for values in metrics.values() for value in values)
 
 
 def load_lightgbm(folder: Path, meta: dict[str, Any]) -> LightGBMEstimator:
@@ -155,6 +175,14 @@ class XGBoostEstimator:
 
     booster: Any
     best_iteration: int
+    curve: tuple[float, ...] = ()
+
+    def contributions(self, block: Block) -> NDArray[np.float64]:
+        """Return XGBoost's own SHAP values."""
+        import xgboost as xgb
+
+        matrix = xgb.DMatrix(block.matrix, feature_names=native_names(block.features), nthread=1)
+        return np.asarray(self.booster.predict(matrix, pred_contribs=True), dtype=np.float64)
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row."""
@@ -230,19 +258,21 @@ def fit_xgboost(
         "nthread": n_threads,
         "verbosity": 0,
     }
+    watched_scores: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         native,
         matrix,
         num_boost_round=params.n_estimators,
         evals=[(watched, "inner")] if watched is not None else None,
         early_stopping_rounds=stopping,
+        evals_result=watched_scores,
         verbose_eval=False,
     )
     best = booster.best_iteration + 1 if stopping else booster.num_boosted_rounds()
     kept = xgb.Booster()
     kept.load_model(bytearray(booster[:best].save_raw("ubj")))
     kept.set_param({"nthread": 1})
-    return XGBoostEstimator(kept, int(best))
+    return XGBoostEstimator(kept, int(best), _only_curve(watched_scores))
 
 
 def load_xgboost(folder: Path, meta: dict[str, Any]) -> XGBoostEstimator:

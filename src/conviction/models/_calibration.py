@@ -40,6 +40,11 @@ class CalibratedEstimator:
             return np.asarray(np.interp(scores, self.x, self.y))
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * (self.x[0] * _logit(scores) + self.y[0]))))
 
+    def contributions(self, block: Block) -> NDArray[np.float64] | None:
+        """Return the contributions of the estimator underneath: the map is monotone and ranks nothing anew."""
+        own = getattr(self.estimator, "contributions", None)
+        return None if own is None else own(block)
+
     def importance(self, features: tuple[str, ...]) -> pl.DataFrame | None:
         """Return the importances of the estimator underneath."""
         return self.estimator.importance(features)

@@ -35,6 +35,16 @@ class CatBoostEstimator:
     booster: Any
     best_iteration: int
     gain: tuple[float, ...]
+    curve: tuple[float, ...] = ()
+
+    def contributions(self, block: Block) -> NDArray[np.float64]:
+        """Return CatBoost's own SHAP values."""
+        from catboost import Pool
+
+        pool = Pool(block.matrix, feature_names=native_names(block.features))
+        return np.asarray(
+            self.booster.get_feature_importance(pool, type="ShapValues", thread_count=1), dtype=np.float64
+        )
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row."""
@@ -95,7 +105,9 @@ def fit_catboost(
         _run(folder, max_seconds=params.max_seconds)
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         text = _timeless((folder / "model.json").read_text(encoding="utf-8"))
-    return CatBoostEstimator(text, _booster(text), int(facts["best_iteration"]), tuple(facts["importance"]))
+    return CatBoostEstimator(
+        text, _booster(text), int(facts["best_iteration"]), tuple(facts["importance"]), tuple(facts["curve"])
+    )
 
 
 def _write(folder: Path, name: str, block: Block, weight: NDArray[np.float64] | None) -> None:

@@ -29,7 +29,12 @@ def train(folder: Path) -> None:
     watched = pool("inner") if call["stopping"] else None
     model.fit(pool("train"), eval_set=watched, early_stopping_rounds=call["stopping"])
     model.save_model(str(folder / "model.json"), format="json")
-    facts = {"best_iteration": int(model.tree_count_), "importance": model.get_feature_importance().tolist()}
+    scores = model.get_evals_result().get("validation", {})
+    facts = {
+        "best_iteration": int(model.tree_count_),
+        "importance": model.get_feature_importance().tolist(),
+        "curve": scores.get(call["arguments"]["eval_metric"], []),
+    }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

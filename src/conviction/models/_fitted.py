@@ -66,6 +66,8 @@ class FittedModel:
     feature_parameters : mapping of str to number
         Feature parameters that were chosen for this model and differ from the configured ones: its features must be
         built with `conviction.features.with_tuned(configured, feature_parameters)`. Empty where none were tuned.
+    curve : tuple of float
+        What the model watched on the inner block (log-loss or AUC), a value a round or epoch; empty where it watched nothing.
     """
 
     name: str
@@ -75,6 +77,7 @@ class FittedModel:
     seen: frozenset[date]
     estimator: Estimator
     feature_parameters: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
 
     def predict(self, X: pl.DataFrame) -> NDArray[np.float64]:
         """Return the probability that the label is 1, one value a row of `X` in its order.
@@ -126,6 +129,33 @@ class FittedModel:
         """Return `feature`, `importance` sorted by falling importance, or None where the model has none."""
         return self.estimator.importance(self.feature_names)
 
+    def contributions(self, X: pl.DataFrame) -> pl.DataFrame | None:
+        """Return how much each feature moved the log-odds of each row: SHAP values by the model's own library.
+
+        Parameters
+        ----------
+        X : polars.DataFrame
+            As for `predict`; rows that were fitted are allowed, since nothing is scored.
+
+        Returns
+        -------
+        polars.DataFrame or None
+            Float64, a column a feature in the order of `feature_names`, and last `bias`. A row sums to the log-odds of the
+            uncalibrated score. None for a model that has none (forests, neural networks, baselines).
+
+        References
+        ----------
+        Lundberg, Erion and Lee, *Consistent individualized feature attribution for tree ensembles* (2018); for the
+        logistic model the contributions of a linear function around the training means.
+        """
+        return self.contributions_of_block(Block.from_frame(X, features=self.feature_names))
+
+    def contributions_of_block(self, block: Block) -> pl.DataFrame | None:
+        """Return `contributions` of a block."""
+        own = getattr(self.estimator, "contributions", None)
+        found = None if own is None or not len(block) else own(block)
+        return None if found is None else pl.from_numpy(found, schema=[*self.feature_names, "bias"])
+
     @property
     def native(self) -> Any:
         """Return the object of the underlying library (a Booster, a dictionary of coefficients)."""
@@ -162,6 +192,7 @@ class FittedModel:
             "seen": sorted(session.isoformat() for session in self.seen),
             "facts": self.facts,
             **({"feature_parameters": dict(self.feature_parameters)} if self.feature_parameters else {}),
+            "curve": list(self.curve),
         }
         (path / META).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -208,6 +239,7 @@ class FittedModel:
             seen=frozenset(date.fromisoformat(text) for text in meta["seen"]),
             estimator=estimator,
             feature_parameters=meta.get("feature_parameters", {}),
+            curve=tuple(meta.get("curve", ())),
         )
 
 

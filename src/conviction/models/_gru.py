@@ -82,6 +82,7 @@ class GruEstimator:
     scaling: Scaling
     network: Any
     shape: dict[str, Any]
+    curve: tuple[float, ...] = ()
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row; earlier rows of the block are its sequence."""
@@ -160,6 +161,7 @@ def fit_gru(train: Block, inner: Block | None, params: GruParameters, *, seed: i
         y = torch.from_numpy(train.labels.astype(np.float32))
         heavy = torch.ones_like(y) if weight is None else torch.from_numpy(weight.astype(np.float32))
         best, best_epoch, best_weights = np.inf, 0, weights_of(network)
+        curve: list[float] = []
         for epoch in range(1, params.max_epochs + 1):
             network.train()
             order = torch.randperm(len(y))
@@ -171,13 +173,14 @@ def fit_gru(train: Block, inner: Block | None, params: GruParameters, *, seed: i
                 loss.backward()
                 optimizer.step()
             found = _log_loss(_margins(network, watched, watched_places), watched_y)
+            curve.append(found)
             if found < best:
                 best, best_epoch, best_weights = found, epoch, weights_of(network)
             elif epoch - best_epoch >= params.patience:
                 break
         put_weights(network, best_weights)
     shape = {"length": params.length, "hidden": params.hidden, "width": scaling.width, "best_epoch": best_epoch}
-    return GruEstimator(scaling, network, shape)
+    return GruEstimator(scaling, network, shape, tuple(curve))
 
 
 def _log_loss(margin: NDArray[np.float64], y: NDArray[np.float64]) -> float:

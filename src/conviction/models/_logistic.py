@@ -37,6 +37,15 @@ class LogisticEstimator:
         margin = np.einsum("ij,j->i", self.scaling.apply(block), self.coefficient) + self.intercept
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin)))
 
+    def contributions(self, block: Block) -> NDArray[np.float64]:
+        """Return what each feature (its missing flag included) adds to the log-odds at the training mean, and those."""
+        parts = self.scaling.apply(block) * self.coefficient
+        found = np.zeros((len(block), len(block.features) + 1))
+        for position, column in enumerate([*self.scaling.used, *self.scaling.flagged]):
+            found[:, column] += parts[:, position]
+        found[:, -1] = self.intercept
+        return found
+
     def importance(self, features: tuple[str, ...]) -> pl.DataFrame:
         """Return the absolute standardised coefficient of each feature, its missing flag included."""
         return ranked(features, self.scaling.per_feature(np.abs(self.coefficient), len(features)))

@@ -59,7 +59,9 @@ MODELS: dict[str, ModelSpec] = {
                 ("rsm", "float", 0.2, 1.0),
                 ("subsample", "float", 0.5, 1.0),
             ),
-            capabilities=Capabilities(uses_inner=True, importance=True, tunable=True, extra="catboost"),
+            capabilities=Capabilities(
+                uses_inner=True, importance=True, tunable=True, extra="catboost", packages=("catboost",)
+            ),
             fit=fit_catboost,
             load=load_catboost,
         ),
@@ -72,7 +74,9 @@ MODELS: dict[str, ModelSpec] = {
                 ("dropout", "float", 0.0, 0.5),
                 ("learning_rate", "float", 0.0005, 0.02, "log"),
             ),
-            capabilities=Capabilities(uses_inner=True, tunable=True, needs_keys=True, missing="imputed", extra="deep"),
+            capabilities=Capabilities(
+                uses_inner=True, tunable=True, needs_keys=True, missing="imputed", extra="deep", packages=("torch",)
+            ),
             fit=fit_gru,
             load=load_gru,
         ),
@@ -139,7 +143,14 @@ MODELS: dict[str, ModelSpec] = {
                 ("lambda_sparse", "float", 1e-5, 0.1, "log"),
                 ("learning_rate", "float", 0.001, 0.05, "log"),
             ),
-            capabilities=Capabilities(uses_inner=True, importance=True, tunable=True, missing="imputed", extra="deep"),
+            capabilities=Capabilities(
+                uses_inner=True,
+                importance=True,
+                tunable=True,
+                missing="imputed",
+                extra="deep",
+                packages=("torch", "pytorch_tabnet"),
+            ),
             fit=fit_tabnet,
             load=load_tabnet,
         ),
@@ -212,6 +223,7 @@ def fit_blocks(
         seed=seed,
         seen=seen_sessions(train, inner),
         estimator=estimator,
+        curve=getattr(estimator, "curve", ()),
     )
 
 

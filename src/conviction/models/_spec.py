@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from conviction.errors import ParameterError
+from conviction.errors import MissingExtraError, ParameterError
 from conviction.models import parameters as p
 from conviction.models._fitted import Estimator
 from conviction.models._space import SearchSpace
@@ -36,6 +37,8 @@ class Capabilities:
         What happens to missing values: "native" or "imputed".
     extra : str or None
         Optional extra of the distribution that must be installed.
+    packages : tuple of str
+        What that extra brings and the model imports.
     """
 
     uses_inner: bool = False
@@ -45,6 +48,7 @@ class Capabilities:
     baseline: bool = False
     missing: str = "native"
     extra: str | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,15 @@ class ModelSpec:
     capabilities: Capabilities
     fit: Callable[..., Estimator]
     load: Callable[[Path, dict[str, Any]], Estimator]
+
+    def missing_extra(self) -> MissingExtraError | None:
+        """Return the error for the optional extra that this model needs and the environment lacks, or None."""
+        for package in self.capabilities.packages:
+            if find_spec(package) is None:
+                return MissingExtraError.for_extra(
+                    feature=f"the model {self.name!r}", package=package, extra=str(self.capabilities.extra)
+                )
+        return None
 
     def parse(self, params: Mapping[str, Any] | p.ModelParameters | None) -> p.ModelParameters:
         """Return typed parameters from plain ones.

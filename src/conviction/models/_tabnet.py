@@ -37,6 +37,7 @@ class TabNetEstimator:
     scaling: Scaling
     model: Any
     shape: dict[str, Any]
+    curve: tuple[float, ...] = ()
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row."""
@@ -99,7 +100,7 @@ def fit_tabnet(
         "best_epoch": int(model.best_epoch) + 1,
         "importance": np.asarray(model.feature_importances_).tolist(),
     }
-    return TabNetEstimator(scaling, model, shape)
+    return TabNetEstimator(scaling, model, shape, tuple(float(value) for value in model.history["val_0_logloss"]))
 
 
 def _silent_stopping(patience: int) -> Any:

@@ -8,6 +8,7 @@ from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
 from conviction.oof._tunable import FEATURE_PREFIX, TunablePanel, split_parameters, with_features
+from conviction.oof._variants import OnMissingExtra, Variant, choose_variants, constant_features, empty_left_out
 from conviction.oof._weights import sample_weights
 from conviction.oof.parameters import FittingParameters
 
@@ -20,10 +21,15 @@ __all__ = [
     "Fits",
     "FittingParameters",
     "LabelledRows",
+    "OnMissingExtra",
     "OofResult",
     "ParametersByFold",
     "TunablePanel",
+    "Variant",
     "check_plan_is_audited",
+    "choose_variants",
+    "constant_features",
+    "empty_left_out",
     "final_plan",
     "fit_for_holdout",
     "fit_on_everything",

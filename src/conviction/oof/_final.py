@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,10 +12,11 @@ from conviction.errors import FoldError, ModelError
 from conviction.folds import FoldParameters, FoldPlan, contaminated_by
 from conviction.frames import fingerprint
 from conviction.observer import Observer, SilentObserver
-from conviction.oof._all import ParametersByFold, _newest
+from conviction.oof._all import ParametersByFold, fitting_of, newest
 from conviction.oof._rows import Audited, LabelledRows
 from conviction.oof._task import Task, _fit
 from conviction.oof._tunable import split_parameters
+from conviction.oof._variants import Variant
 from conviction.oof.parameters import FittingParameters
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def fit_on_everything(
     models: Sequence[str],
     params: ParametersByFold,
     folds: FoldParameters,
+    configured: Mapping[str, Mapping[str, Any]] | None = None,
     fitting: FittingParameters | None = None,
     seed: int,
     n_threads: int = 1,
@@ -90,7 +92,9 @@ def fit_on_everything(
     params : mapping
         `target/model` -> fold -> parameters; a model that is not in it takes its defaults.
     folds : FoldParameters
-    fitting, seed, n_threads, observer
+    configured, fitting
+        As for `fit_out_of_fold`.
+    seed, n_threads, observer
         As for `out_of_fold`.
 
     Returns
@@ -111,7 +115,15 @@ def fit_on_everything(
         rows = LabelledRows(audited, target=target)
         plan = final_plan(rows, folds=folds)
         for model in models:
-            chosen, tuned_features = split_parameters(_newest(params.get(f"{target}/{model}")))
+            variant = Variant.parse(model)
+            if variant.per_symbol:
+                raise ModelError(
+                    what=f"{model} is a model for each symbol and cannot be served as one",
+                    got=model,
+                    allowed="models of all symbols",
+                    fix="leave it out of the ensemble that is promoted",
+                )
+            chosen, tuned_features = split_parameters(newest(params.get(f"{target}/{model}"), configured, variant))
             if tuned_features:
                 raise ModelError(
                     what=f"{model} on {target} has feature parameters of its own and cannot be served",
@@ -120,8 +132,8 @@ def fit_on_everything(
                     fix="write the chosen values into features: and run again without tuning them",
                 )
             one = Task(
-                rows=rows, plan=plan, fold=_FOLD, role="test", model=model, label=model,
-                params=chosen, fitting=fitting or FittingParameters(), seed=seed,
+                rows=rows, plan=plan, fold=_FOLD, role="test", model=variant.model, label=model,
+                params=chosen, fitting=fitting_of(variant, fitting), seed=seed,
                 n_threads=n_threads,
             )  # fmt: skip
             fitted[f"{target}/{model}"], _ = _fit(rows, one)

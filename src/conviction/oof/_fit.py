@@ -12,6 +12,7 @@ from conviction.errors import FoldError, ModelError, ParameterError
 from conviction.folds import HOLDOUT_FOLD, FoldPlan, Role
 from conviction.models import FittedModel, ModelParameters, model_spec
 from conviction.observer import Observer, SilentObserver
+from conviction.oof._explained import IMPORTANCE_SCHEMA
 from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, Fit, Task, oof_label, run_task
@@ -40,6 +41,9 @@ class OofResult:
         rows it has seen.
     skipped : polars.DataFrame
         `symbol`, `fold`, `reason` of what could not be fitted; only `out_of_fold_by_symbol` skips.
+    importances : polars.DataFrame
+        `fold`, `symbol` (null when pooled), `feature`, `importance` (the model's own, as a share), `shap_mean_abs`,
+        `shap_mean` (log-odds, over `shap_rows` scored rows); no row for a model that says nothing of its features.
     """
 
     predictions: pl.DataFrame
@@ -47,6 +51,7 @@ class OofResult:
     models: dict[Any, FittedModel]
     timings: pl.DataFrame
     skipped: pl.DataFrame
+    importances: pl.DataFrame
 
 
 def out_of_fold(
@@ -171,6 +176,8 @@ def holdout_predictions(
     params: Params = None,
     fitting: FittingParameters | None = None,
     seed: int,
+    per_symbol: bool = False,
+    min_train_rows: int = 1,
     n_threads: int = 1,
     observer: Observer | None = None,
 ) -> OofResult:
@@ -184,6 +191,8 @@ def holdout_predictions(
         As for `out_of_fold`.
     params : mapping, ModelParameters or mapping of fold to either, optional
         Model parameters; keyed by fold they must hold `HOLDOUT_FOLD` (-1).
+    per_symbol, min_train_rows : bool, int
+        Whether every symbol has a model of its own, and its fewest rows, as for `out_of_fold_by_symbol`.
 
     Returns
     -------
@@ -206,7 +215,7 @@ def holdout_predictions(
         )
     return _run(
         audited, plan, (HOLDOUT_FOLD,), "holdout", target=target, model=model, params=params, fitting=fitting, seed=seed,
-        n_jobs=1, n_threads=n_threads, observer=observer,
+        n_jobs=1, n_threads=n_threads, observer=observer, per_symbol=per_symbol, min_train_rows=min_train_rows,
     )  # fmt: skip
 
 
@@ -300,9 +309,22 @@ def _gathered(fits: list[Fit], *, per_symbol: bool) -> OofResult:
         predictions=_one_per_row(by_fold),
         by_fold=by_fold,
         models={(fit.symbol, fit.fold) if per_symbol else fit.fold: fit.model for fit in fits if fit.model is not None},
-        timings=pl.DataFrame([fit.facts for fit in fits if not fit.skipped]),
+        timings=pl.DataFrame([fit.facts for fit in fits if not fit.skipped], schema_overrides={"symbol": pl.String}),
         skipped=skipped,
+        importances=_importances(fits),
     )
+
+
+def _importances(fits: list[Fit]) -> pl.DataFrame:
+    keys = {"fold": pl.Int32, "symbol": pl.String}
+    parts = [
+        fit.importance.with_columns(
+            fold=pl.lit(fit.fold, keys["fold"]), symbol=pl.lit(fit.symbol, keys["symbol"])
+        ).select(*keys, *IMPORTANCE_SCHEMA)
+        for fit in fits
+        if fit.importance is not None
+    ]
+    return pl.concat([pl.DataFrame(schema=keys | IMPORTANCE_SCHEMA), *parts])
 
 
 def _one_per_row(by_fold: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from conviction.errors import ModelError, SeenRowError
 from conviction.folds import FoldPlan, Role
 from conviction.frames import fingerprint
 from conviction.models import FittedModel, ModelParameters, calibrate, fit_blocks, model_spec
+from conviction.oof._explained import explain
 from conviction.oof.parameters import FittingParameters
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Fit:
     table: pl.DataFrame | None
     facts: dict[str, Any]
     skipped: str | None = None
+    importance: pl.DataFrame | None = None
 
 
 def oof_label(model: str, fitting: FittingParameters, *, per_symbol: bool) -> str:
@@ -77,7 +79,8 @@ def run_task(task: Task) -> Fit:
         fitted, seen = _fit(rows, task)
         between = time.perf_counter()
         where = rows.place(scored)
-        scores = fitted.predict_block(rows.block(scored, labels=False))
+        asked = rows.block(scored, labels=False)
+        scores = fitted.predict_block(asked)
     except ModelError as error:
         if task.symbol is not None and not isinstance(error, SeenRowError):
             return Fit(task.fold, task.symbol, None, None, {"fold": task.fold}, f"{error.what}: got {error.got}")
@@ -103,8 +106,9 @@ def run_task(task: Task) -> Fit:
         "seconds_fit": between - started,
         "seconds_predict": time.perf_counter() - between,
         "seen": fingerprint(seen),
+        "rounds": fitted.facts.get("best_iteration"),
     }
-    return Fit(task.fold, task.symbol, fitted, table, facts)
+    return Fit(task.fold, task.symbol, fitted, table, facts, importance=explain(fitted, asked))
 
 
 def _fit(rows: LabelledRows, task: Task) -> tuple[FittedModel, pl.DataFrame]:
@@ -129,7 +133,7 @@ def _fit(rows: LabelledRows, task: Task) -> tuple[FittedModel, pl.DataFrame]:
         )
     fitted = fit_blocks(task.model, train, inner, params=task.params, seed=task.seed, n_threads=task.n_threads)
     if task.fitting.refit and uses_inner:
-        fitted = _refitted(fitted, rows, task)
+        fitted = replace(_refitted(fitted, rows, task), curve=fitted.curve)
     if held is not None and task.fitting.calibration is not None:
         fitted = calibrate(fitted, held, kind=task.fitting.calibration)
     if task.feature_parameters:

@@ -4,6 +4,7 @@ from conviction.tuning._all import Tunings, tune_all, tunings_of
 from conviction.tuning._delegated import gather_trials, stage_rows
 from conviction.tuning._feature_space import feature_search_space
 from conviction.tuning._objective import objective_value
+from conviction.tuning._study import opened
 from conviction.tuning._tune import LEDGER_SCHEMA, TuningResult, empty_ledger, search_space, tune
 from conviction.tuning.parameters import TuningParameters
 
@@ -16,6 +17,7 @@ __all__ = [
     "feature_search_space",
     "gather_trials",
     "objective_value",
+    "opened",
     "search_space",
     "stage_rows",
     "tune",

@@ -96,6 +96,7 @@ def gather_trials(
     base = model_spec(model).parse(None).model_dump(mode="json", by_alias=True)
     space = search_space(model, tuning)
     rows = LabelledRows(audited, target=target)
+    objective = tuning.objective_for(len(rows.symbols))
     certificate = getattr(audited, "certificate", None)
     identity = {
         "panel_sha": fingerprint(audited.frame) if certificate is None else certificate.frame_sha,
@@ -106,7 +107,7 @@ def gather_trials(
     found: dict[int, list[dict[str, Any]]] = {}
     for fold, given in sorted(trials.items()):
         _check(given, target=target, model=model, fold=fold)
-        study = digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, "delegated", seed])
+        study = digest([identity, fold, base, str(space), objective, tuning.inner_folds, "delegated", seed])
         own = {"study": study, "fold": fold, "seed": seed, "state": "complete"}
         first = []
         if score_configured:
@@ -123,7 +124,7 @@ def gather_trials(
     return TuningResult(
         best={fold: _best(fold_trials, margin=margin) for fold, fold_trials in found.items()},
         trials=_trials_frame(flat),
-        ledger=_extended(empty_ledger(), flat, identity, objective=tuning.objective),
+        ledger=_extended(empty_ledger(), flat, identity, objective=objective),
     )
 
 
@@ -141,7 +142,14 @@ def _configured(
     started = time.perf_counter()
     stages = make_stages(rows, plan, fold, model=model, inner_folds=tuning.inner_folds)
     scored = list(
-        score_stages(stages, model=model, params=base, objective=tuning.objective, seed=seed, n_threads=threads)
+        score_stages(
+            stages,
+            model=model,
+            params=base,
+            objective=tuning.objective_for(len(rows.symbols)),
+            seed=seed,
+            n_threads=threads,
+        )
     )
     values = [one.value for one in scored]
     return {

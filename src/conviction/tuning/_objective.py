@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from conviction.oof import LabelledRows
+    from conviction.oof import FittingParameters, LabelledRows
     from conviction.tuning.parameters import ObjectiveName
 
 
@@ -41,7 +41,15 @@ class StageScore:
     predictions_sha: str
 
 
-def make_stages(rows: LabelledRows, plan: FoldPlan, fold: int, *, model: str, inner_folds: int) -> list[Stage]:
+def make_stages(
+    rows: LabelledRows,
+    plan: FoldPlan,
+    fold: int,
+    *,
+    model: str,
+    inner_folds: int,
+    fitting: FittingParameters | None = None,
+) -> list[Stage]:
     """Cut the outer fold's own training sessions into what trials are fitted and scored on.
 
     The scored sessions are the second half of a block as long as the plan's inner block; the first half is watched
@@ -62,7 +70,7 @@ def make_stages(rows: LabelledRows, plan: FoldPlan, fold: int, *, model: str, in
                 allowed=f"at least {inner_folds + 1} blocks of {max(4, len(inner))} sessions",
                 fix="lower tuning.inner_folds or folds.inner_fraction, or use a longer history",
             )
-        stages.append(Stage(*rows.cut(allowed[:start], allowed[start:end], uses_inner=uses_inner)))
+        stages.append(Stage(*rows.cut(allowed[:start], allowed[start:end], uses_inner=uses_inner, fitting=fitting)))
     return stages
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from conviction.errors import ConvictionError
 from conviction.oof import LabelledRows, TunablePanel, split_parameters
 from conviction.tuning._objective import Stage, make_stages
 from conviction.tuning._study import opened, quiet_optuna, run_study
@@ -13,6 +14,7 @@ from conviction.tuning._study import opened, quiet_optuna, run_study
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
     from conviction.models import SearchSpace
+    from conviction.oof import FittingParameters
     from conviction.tuning.parameters import TuningParameters
 
 # Observers stay in the process that made them; a search finds its own here only when it runs in that process.
@@ -35,6 +37,8 @@ class Search:
     n_threads: int
     study: str
     listener: str
+    fitting: FittingParameters | None = None
+    namespace: str = ""
     tunable: TunablePanel | None = None
 
 
@@ -51,7 +55,10 @@ class StagesByFeatures:
 
     def _cut(self, rows: LabelledRows) -> list[Stage]:
         search = self._search
-        return make_stages(rows, search.plan, search.fold, model=search.model, inner_folds=search.tuning.inner_folds)
+        return make_stages(
+            rows, search.plan, search.fold, model=search.model, inner_folds=search.tuning.inner_folds,
+            fitting=search.fitting,
+        )  # fmt: skip
 
     def __call__(self, params: Mapping[str, Any]) -> tuple[list[Stage], Mapping[str, Any]]:
         """Return the stages of a trial, and what of its parameters the model takes."""
@@ -79,9 +86,15 @@ def run_search(search: Search) -> tuple[bool, list[dict[str, Any]]]:
             listener({**trial, **own})
 
     stages = StagesByFeatures(search)
-    with quiet_optuna(), opened(search.storage) as storage:
-        found = run_study(
-            name=search.study, storage=storage, stages=stages, model=search.model, base=search.base,
-            space=search.space, tuning=search.tuning, seed=search.seed, n_threads=search.n_threads, told=told,
-        )  # fmt: skip
+    try:
+        with quiet_optuna(), opened(search.storage) as storage:
+            found = run_study(
+                name=search.study, stored_as=search.namespace + search.study, storage=storage, stages=stages,
+                model=search.model, base=search.base, space=search.space, tuning=search.tuning,
+                objective=search.tuning.objective_for(len(search.rows.symbols)), seed=search.seed,
+                n_threads=search.n_threads, told=told,
+            )  # fmt: skip
+    except ConvictionError as error:
+        error.add_note(f"while tuning {search.model} on {search.rows.target} in fold {search.fold}")
+        raise
     return listener is not None, [{**trial, **own} for trial in found]

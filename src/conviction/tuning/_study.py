@@ -16,7 +16,7 @@ from conviction.tuning._objective import Stage, score_stages
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conviction.tuning.parameters import TuningParameters
+    from conviction.tuning.parameters import ObjectiveName, TuningParameters
 
 _ATTEMPTS = 5
 
@@ -90,12 +90,14 @@ def trial_seed(*parts: object) -> int:
 def run_study(
     *,
     name: str,
+    stored_as: str,
     storage: Any,
     stages: Callable[[Mapping[str, Any]], tuple[list[Stage], Mapping[str, Any]]],
     model: str,
     base: Mapping[str, Any],
     space: SearchSpace,
     tuning: TuningParameters,
+    objective: ObjectiveName,
     seed: int,
     n_threads: int,
     told: Callable[[dict[str, Any]], None],
@@ -111,7 +113,7 @@ def run_study(
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=3) if tuning.pruning else optuna.pruners.NopPruner()
     stored = optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True, pruner=pruner
+        study_name=stored_as, storage=storage, direction="maximize", load_if_exists=True, pruner=pruner
     )
     states = optuna.trial.TrialState
     finished = (states.COMPLETE, states.PRUNED)
@@ -139,7 +141,7 @@ def run_study(
         by_session: list[float] = []
         pruned = False
         for step, stage in enumerate(
-            score_stages(parts, model=model, params=own, objective=tuning.objective, seed=seed, n_threads=n_threads)
+            score_stages(parts, model=model, params=own, objective=objective, seed=seed, n_threads=n_threads)
         ):
             values.append(stage.value)
             by_session += stage.by_session

@@ -22,6 +22,7 @@ from conviction.tuning._study import digest, quiet_optuna
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
+    from conviction.oof import FittingParameters
     from conviction.tuning.parameters import TuningParameters
 
 LEDGER_SCHEMA: dict[str, Any] = {
@@ -87,6 +88,8 @@ def tune(
     folds: Sequence[int] | None = None,
     storage: Any = None,
     ledger: pl.DataFrame | None = None,
+    fitting: FittingParameters | None = None,
+    namespace: str = "",
     observer: Observer | None = None,
     n_jobs: int = 1,
     n_threads: int = 1,
@@ -120,6 +123,11 @@ def tune(
         Where trials are kept; in memory without it. A study found there is resumed.
     ledger : polars.DataFrame, optional
         Trials scored before, on this or other data.
+    fitting : FittingParameters, optional
+        Weights of the rows that trials are fitted on; the same as those of the final fit.
+    namespace : str
+        Put before the names under which studies are stored, so that another state of the code does not go on with them. Changes
+        no trial.
     observer : Observer, optional
         Told of every finished trial.
     n_jobs : int
@@ -150,6 +158,14 @@ def tune(
     space = SearchSpace((*features, *own))
     base = {**configured, **spec.parse(params).model_dump(mode="json", by_alias=True)}
     rows = LabelledRows(audited, target=target)
+    objective = tuning.objective_for(len(rows.symbols))
+    if tuning.margin and objective == "auc_pooled":
+        raise TuningError(
+            what="a margin compares trials session by session, and a single symbol has no cross-section",
+            got=f"tuning.margin={tuning.margin} and {len(rows.symbols)} symbol",
+            allowed="margin 0, or several symbols",
+            fix="set tuning.margin to 0 for this universe",
+        )
     certificate = getattr(audited, "certificate", None)
     identity = {
         "panel_sha": fingerprint(audited.frame) if certificate is None else certificate.frame_sha,
@@ -170,9 +186,9 @@ def tune(
     searches = [
         Search(
             rows=rows, plan=plan, fold=fold, model=model, base=base, space=space, tuning=tuning, storage=storage,
-            seed=seed, n_threads=n_threads, listener=token,
+            seed=seed, n_threads=n_threads, listener=token, fitting=fitting, namespace=namespace,
             tunable=audited if tuning.features and isinstance(audited, TunablePanel) else None,
-            study=digest([identity, fold, base, str(space), tuning.objective, tuning.inner_folds, tuning.sampler, seed]),
+            study=digest([identity, fold, base, str(space), objective, *_weights_of(fitting), tuning.inner_folds, tuning.sampler, seed]),
         )
         for fold in chosen
     ]  # fmt: skip
@@ -193,8 +209,12 @@ def tune(
     return TuningResult(
         best={fold: _best(fold_trials, margin=tuning.margin) for fold, fold_trials in zip(chosen, found, strict=True)},
         trials=_trials_frame(flat),
-        ledger=_extended(known, flat, identity, objective=tuning.objective),
+        ledger=_extended(known, flat, identity, objective=objective),
     )
+
+
+def _weights_of(fitting: FittingParameters | None) -> list[Any]:
+    return [fitting.uniqueness, fitting.half_life_sessions] if fitting is not None and fitting.weighted else []
 
 
 def search_space(model: str, tuning: TuningParameters) -> SearchSpace:

@@ -16,9 +16,10 @@ class TuningParameters(BaseModel):
     ----------
     n_trials : int
         Trials a fold; the first is always the model's own parameters as configured.
-    objective : {"auc_daily", "auc_pooled"}
+    objective : {"auc_daily", "auc_pooled", "auto"}
         What a trial is scored by on sessions that its model has not seen: the mean of the cross-sectional AUC of each
-        session, or the AUC over all rows (the only one that is defined for a single symbol).
+        session, or the AUC over all rows (the only one that is defined for a single symbol). "auto" is the first, and the
+        second for a single symbol; the ledger says which it was.
     sampler : {"tpe", "random"}
     n_startup_trials : int
         Random trials before TPE begins to model.
@@ -50,7 +51,7 @@ class TuningParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_trials: int = Field(default=5, ge=1)
-    objective: ObjectiveName = "auc_daily"
+    objective: ObjectiveName | Literal["auto"] = "auc_daily"
     sampler: Literal["tpe", "random"] = "tpe"
     n_startup_trials: int = Field(default=5, ge=1)
     inner_folds: int = Field(default=1, ge=1)
@@ -62,7 +63,19 @@ class TuningParameters(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.margin and self.objective != "auc_daily":
+        if self.margin and self.objective == "auc_pooled":
             message = "margin compares trials session by session: it needs objective=auc_daily"
             raise ValueError(message)
         return self
+
+    def objective_for(self, n_symbols: int) -> ObjectiveName:
+        """Return the objective on a panel of so many symbols.
+
+        Examples
+        --------
+        >>> TuningParameters(objective="auto").objective_for(1)
+        'auc_pooled'
+        """
+        if self.objective != "auto":
+            return self.objective
+        return "auc_daily" if n_symbols > 1 else "auc_pooled"

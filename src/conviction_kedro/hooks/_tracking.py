@@ -120,8 +120,13 @@ class TrackingHooks:
             self._store.log_content(
                 dataset.saved_content(), file_name=dataset.filepath.rsplit("/", 1)[-1], folder=folder
             )
+        table = ((dataset.metadata or {}).get("mlflow") or {}).get("table")
+        if table is not None:
+            self._store.log_table(data, file_name=table)
         if dataset_name in _SIDECAR_TAGS:
             self._tag_from_sidecar(dataset_name)
+        if dataset_name == "learning_curves":
+            self._store.log_curves(data)
         if dataset_name == "models":
             self._store.log_models(data)
         if dataset_name == "data_facts":

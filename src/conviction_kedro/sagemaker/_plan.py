@@ -121,7 +121,7 @@ def plan_jobs(
                     ),
                     target=target,
                     fold=fold,
-                    objective=tuning.objective,
+                    objective=tuning.objective_for(audited.frame["symbol"].n_unique()),
                     seed=seed,
                     n_trials=n_trials,
                     commit=identity.commit,

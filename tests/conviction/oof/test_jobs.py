@@ -53,3 +53,23 @@ def test_no_more_fits_run_at_once_than_there_are_cores(monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     out_of_fold(panel, plan, target="relative", model="logistic", seed=0, n_jobs=6)
     assert state.most == 2
+
+
+def test_lightgbm_is_told_its_threads_in_every_call(monkeypatch):
+    """It keeps one number of threads for the process: a call that leaves it out changes it under the other folds' feet."""
+    from lightgbm import basic
+
+    panel = planted_panel(n_symbols=4, n_sessions=300, n_features=5, planted_auc=0.6, seed=0)
+    plan = make_fold_plan(
+        panel.labels, folds=FoldParameters(purge=1, embargo=0, holdout_sessions=0, n_folds=1, min_train_sessions=100)
+    )
+    told, real = [], basic._param_dict_to_str
+
+    def listening(data):
+        told.append(dict(data or {}))
+        return real(data)
+
+    monkeypatch.setattr(basic, "_param_dict_to_str", listening)
+    out_of_fold(panel, plan, target="relative", model="lightgbm", seed=0)
+    assert len(told) >= 4
+    assert [call for call in told if call.get("num_threads") != 1] == []

@@ -10,7 +10,7 @@ from conviction.audit import AuditedPanel
 from conviction.ensembling import PLACEBO_SCHEMA, EnsemblingParameters, ensemble_all, placebo_table
 from conviction.evaluation import EvaluationParameters
 from conviction.folds import FoldPlan
-from conviction_kedro import runtime
+from conviction_kedro import records, runtime
 from conviction_kedro.parameters import AssuranceParameters, ModelingParameters
 
 
@@ -20,7 +20,7 @@ def combine(
     """Return the combiners' out-of-fold predictions and, for each target, which one was chosen and why."""
     return ensemble_all(
         oof.filter(pl.col("model").is_in(modeling.models)),
-        targets=modeling.targets,
+        targets=records.fitted_targets(oof, modeling),
         ensembling=ensembling,
         seed=seed,
         observer=runtime.current().observer,

@@ -39,6 +39,10 @@ def predict_holdout(
         targets=modeling.targets,
         models=(*modeling.baselines, *modeling.models),
         params=best_parameters,
+        configured=modeling.configured,
+        fitting=modeling.fitting,
+        min_train_rows=modeling.fitting.min_train_rows,
+        on_missing_extra=modeling.on_missing_extra,
         seed=seed,
         observer=runtime.current().observer,
     ).predictions
@@ -47,7 +51,7 @@ def predict_holdout(
         oof.filter(inputs),
         single.filter(inputs),
         choice=ensemble_choice,
-        targets=modeling.targets,
+        targets=ensemble_choice["target"].to_list(),
         ensembling=ensembling,
         seed=seed,
     )

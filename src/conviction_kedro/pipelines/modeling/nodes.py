@@ -11,13 +11,13 @@ from conviction.folds import FoldPlan
 from conviction.oof import fit_out_of_fold
 from conviction.tuning import tune_all
 from conviction_kedro import records, runtime
-from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro.modeling_parameters import ModelingParameters
 
 
 def tune_models(
     audited_panel: AuditedPanel, fold_plan: FoldPlan, modeling: ModelingParameters, seed: int, n_jobs: int
-) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
-    """Return the best parameters of each (target, model, fold), the table of trials, and what goes on the ledger."""
+) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the best parameters of each (target, model, fold), the trials, what goes on the ledger, the records for tracking."""
     result = tune_all(
         audited_panel,
         fold_plan,
@@ -25,10 +25,16 @@ def tune_models(
         models=modeling.models,
         tuning=modeling.tuning,
         seed=seed,
+        configured=modeling.configured,
+        untuned=modeling.untuned,
+        fitting=modeling.fitting,
+        on_missing_extra=modeling.on_missing_extra,
+        storage=runtime.current().studies.storage,
+        namespace=runtime.current().studies.namespace,
         observer=runtime.current().observer,
         n_jobs=n_jobs,
     )
-    return result.best, result.trials, result.ledger
+    return result.best, result.trials, result.ledger, records.of_trials(result.trials, best=modeling.tracked_trials)
 
 
 def predict_out_of_fold(
@@ -39,16 +45,21 @@ def predict_out_of_fold(
     modeling: ModelingParameters,
     seed: int,
     n_jobs: int,
-) -> tuple[pl.DataFrame, dict[str, Any], pl.DataFrame]:
-    """Return out-of-fold predictions of models and baselines, the fitted models, and the records for tracking."""
+) -> tuple[pl.DataFrame, dict[str, Any], pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return predictions and fitted models, importances, learning curves, what was left out, and the records for tracking."""
     result = fit_out_of_fold(
         audited_panel,
         fold_plan,
         targets=modeling.targets,
         models=(*modeling.baselines, *modeling.models),
         params=best_parameters,
+        configured=modeling.configured,
+        fitting=modeling.fitting,
+        min_train_rows=modeling.fitting.min_train_rows,
+        on_missing_extra=modeling.on_missing_extra,
         seed=seed,
         n_jobs=n_jobs,
         observer=runtime.current().observer,
     )
-    return result.predictions, result.models, records.of_models(result.timings, best_parameters, trials)
+    made = records.of_models(result.timings, best_parameters, trials, left_out=result.left_out)
+    return result.predictions, result.models, result.importances, result.curves, result.left_out, made

@@ -15,13 +15,13 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.tune_models,
                 ["audited_panel", "fold_plan", *common],
-                ["best_parameters", "trials", "ledger"],
+                ["best_parameters", "trials", "ledger", "trial_records"],
                 name="tune_models",
             ),
             Node(
                 nodes.predict_out_of_fold,
                 ["audited_panel", "fold_plan", "best_parameters", "trials", *common],
-                ["oof", "models", "model_records"],
+                ["oof", "models", "importances", "learning_curves", "left_out", "model_records"],
                 name="predict_out_of_fold",
             ),
         ],
