@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export KEDRO_DISABLE_TELEMETRY := true
 
-.PHONY: help setup run test test-all check format viz ui docs lock clean setup-%  bench-%
+.PHONY: help setup run test test-all check format server viz viz-build ui docs lock clean setup-%  bench-%
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,7 +47,7 @@ $(STAMPS)/%: requirements/%.txt $(STAMPS)/core
 	@$(PIP) install --require-hashes -r requirements/$*.txt
 	@touch $@
 
-setup-%: $(STAMPS)/%  ## an extra: viz, sagemaker, catboost, deep, dask
+setup-%: $(STAMPS)/%  ## an extra: viz, sagemaker, catboost, deep, dask, team
 	@echo "== extra $* ready"
 
 run: $(STAMPS)/core  ## the main job on real prices that ship inside a dependency
@@ -72,6 +72,12 @@ format: $(STAMPS)/dev  ## let ruff format and mend what it can
 
 ui: $(STAMPS)/core  ## open the tracking store: http://127.0.0.1:5000
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
+
+# Addresses come from the environment (MLFLOW_BACKEND_STORE_URI, MLFLOW_ARTIFACTS_DESTINATION), never from the command line, where others see passwords.
+server: $(STAMPS)/team  ## a tracking server for a team: PostgreSQL and S3 (docs/how-to/team-server.md)
+	@test -n "$$MLFLOW_BACKEND_STORE_URI" || { echo "say where runs are kept: export MLFLOW_BACKEND_STORE_URI=postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"; exit 1; }
+	@test -n "$$MLFLOW_ARTIFACTS_DESTINATION" || { echo "say where artifacts are kept: export MLFLOW_ARTIFACTS_DESTINATION=s3://BUCKET/PREFIX"; exit 1; }
+	@$(BIN)/mlflow server --host $${HOST:-127.0.0.1} --port $${PORT:-5000}
 
 viz: $(STAMPS)/viz  ## explore the pipelines: http://127.0.0.1:4141
 	@$(BIN)/kedro viz run --include-hooks --host 127.0.0.1 --port $${PORT:-4141} --no-browser

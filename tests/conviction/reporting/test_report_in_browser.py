@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from html import escape
 
@@ -27,14 +25,6 @@ f.onload = () => {{
     requests: f.contentWindow.performance.getEntriesByType('resource').map(r => r.name),
     small: [...page.querySelectorAll('td, p, li')].filter(e => e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11).length}});
 }};</script></body>"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = os.environ.get("CONVICTION_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on PATH; install it or set CONVICTION_CHROMIUM to its executable")
-    return found
 
 
 def look(chromium, folder, page, *, width):
