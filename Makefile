@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export KEDRO_DISABLE_TELEMETRY := true
 
-.PHONY: help setup run test test-all check format server viz viz-build ui docs lock clean setup-%  bench-%
+.PHONY: help setup run test test-all test-least check format server viz viz-build ui docs lock clean setup-%  bench-%
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,13 @@ test: $(STAMPS)/dev  ## the fast tests
 test-all: $(STAMPS)/dev  ## every test, the slow ones too
 	@$(BIN)/python -m pytest -q
 
+test-least:  ## the fast tests with the lowest versions that pyproject.toml promises to work with
+	@echo "== the lowest allowed versions, in .venv-least/"
+	@test -x .venv-least/bin/python || $(PYTHON) -m venv .venv-least
+	@.venv-least/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/least.txt
+	@.venv-least/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	@.venv-least/bin/python -m pytest -m "not slow" -q -n 2 --dist loadfile
+
 check: $(STAMPS)/dev  ## ruff, mypy strict, import contracts, what must never be committed
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "== mypy (strict)" && $(BIN)/mypy
@@ -85,11 +92,14 @@ viz: $(STAMPS)/viz  ## explore the pipelines: http://127.0.0.1:4141
 bench-%: $(STAMPS)/dev  ## a benchmark of benchmarks/; its figures are the JSON line at the end
 	@$(BIN)/python benchmarks/$*.py
 
+viz-build: $(STAMPS)/viz  ## the pipelines as a static site in site/viz, without a path of this machine
+	@$(BIN)/python -m conviction_kedro.viz_site site/viz
+
 docs: $(STAMPS)/core  ## build the documentation as a static site in site/
 	@$(BIN)/python docs/build.py
 
 lock:  ## resolve the locks again (needs uv); no addresses are written
-	@for extra in core dev viz sagemaker catboost dask; do bash requirements/lock.sh $$extra || exit 1; done
+	@for extra in core dev viz sagemaker catboost dask team least; do bash requirements/lock.sh $$extra || exit 1; done
 
 clean:  ## remove what runs made, not the environment
 	@rm -rf data/0* mlflow.db mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

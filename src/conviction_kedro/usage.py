@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,11 @@ def _names(value: str | Collection[str] | None) -> list[str]:
 def _check(kind: str, names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise ParameterError.from_unknown_name(kind, name, known)
+            # Nodes carry the name of their pipeline as a namespace; people remember the last word.
+            by_last_word = {entry.rsplit(".", 1)[-1]: entry for entry in known}
+            near = get_close_matches(name.rsplit(".", 1)[-1], by_last_word, n=1)
+            hint = f"did you mean {by_last_word[near[0]]!r}?" if near else None
+            raise ParameterError.from_unknown_name(kind, name, known, fix=hint)
 
 
 def _pipeline(names: Collection[str]) -> Pipeline:

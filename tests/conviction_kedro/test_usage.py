@@ -30,8 +30,8 @@ def test_the_pipelines_that_can_be_asked_for_are_those_that_exist():
         ({"pipelines": "modelling"}, "unknown pipeline.*'modeling'"),
         ({"pipeline": "data_engineering,nothing"}, "unknown pipeline"),
         ({"env": "synthetics"}, "unknown environment.*'synthetic'"),
-        ({"node_names": ["make_label"]}, "unknown node.*'make_labels'"),
-        ({"from_nodes": "make_labels", "pipelines": "modeling"}, "unknown node"),
+        ({"node_names": ["make_label"]}, "unknown node.*did you mean 'data_engineering.make_labels'"),
+        ({"from_nodes": "data_engineering.make_labels", "pipelines": "modeling"}, "unknown node"),
         ({"tags": ["zzz"], "pipelines": "modeling"}, "unknown tag"),
     ],
 )
@@ -45,7 +45,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(options, words):
     [
         {},
         {"pipelines": "__default__", "env": "synthetic"},
-        {"pipelines": "data_engineering,modeling", "from_nodes": "make_labels"},
+        {"pipelines": "data_engineering,modeling", "from_nodes": "data_engineering.make_labels"},
         {"tags": ["modeling"], "node_names": ""},
         {"env": "elsewhere", "conf_source": "conf.zip"},
     ],
