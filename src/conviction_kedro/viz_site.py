@@ -21,7 +21,7 @@ from conviction.errors import ConvictionError, MissingExtraError
 
 _FONT_LINK = re.compile(r"<link\b[^>]*fonts\.g[^>]*>\s*", re.DOTALL)
 _NO_PREVIEW = re.compile(r"'(\w+)' could not be previewed")
-_ENCODED = re.compile(rb"[\"'\s=](/(?:home|root|Users|tmp|work|opt|usr|var)/[^\"'\s]{0,120})")
+_ENCODED = re.compile(rb"[\"'\s=](/(?:home|root|Users|tmp|work|opt|usr|var|srv)/[^\"'\s]{0,120})")
 
 
 class StaticSiteError(ConvictionError):
@@ -44,9 +44,9 @@ def strip_machine(text: str, places: dict[str, str]) -> str:
 
     Examples
     --------
-    >>> strip_machine('{"filepath": "/home/ada/p/src/a.py"}', {"/home/ada/p": ""})
+    >>> strip_machine('{"filepath": "/srv/ada/p/src/a.py"}', {"/srv/ada/p": ""})
     '{"filepath": "src/a.py"}'
-    >>> strip_machine("/home/ada/p/lib/x.py /home/ada/p", {"/home/ada/p": "", "/home/ada/p/lib": "site-packages"})
+    >>> strip_machine("/srv/ada/p/lib/x.py /srv/ada/p", {"/srv/ada/p": "", "/srv/ada/p/lib": "site-packages"})
     'site-packages/x.py .'
     """
     for folder in sorted(places, key=len, reverse=True):
