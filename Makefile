@@ -82,7 +82,7 @@ ui: $(STAMPS)/core  ## open the tracking store: http://127.0.0.1:5000
 
 # Addresses come from the environment (MLFLOW_BACKEND_STORE_URI, MLFLOW_ARTIFACTS_DESTINATION), never from the command line, where others see passwords.
 server: $(STAMPS)/team  ## a tracking server for a team: PostgreSQL and S3 (docs/how-to/team-server.md)
-	@test -n "$$MLFLOW_BACKEND_STORE_URI" || { echo "say where runs are kept: export MLFLOW_BACKEND_STORE_URI=postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"; exit 1; }
+	@test -n "$$MLFLOW_BACKEND_STORE_URI" || { echo "say where runs are kept: export MLFLOW_BACKEND_STORE_URI=postgresql+psycopg://HOST/DATABASE (user and password: PGUSER, PGPASSWORD)"; exit 1; }
 	@test -n "$$MLFLOW_ARTIFACTS_DESTINATION" || { echo "say where artifacts are kept: export MLFLOW_ARTIFACTS_DESTINATION=s3://BUCKET/PREFIX"; exit 1; }
 	@$(BIN)/mlflow server --host $${HOST:-127.0.0.1} --port $${PORT:-5000}
 
