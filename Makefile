@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export KEDRO_DISABLE_TELEMETRY := true
 
-.PHONY: help setup run test test-all test-least check format server viz viz-build ui docs lock clean setup-%  bench-%
+.PHONY: help setup run test test-all test-least check format server viz viz-build ui serve docs lock clean setup-%  bench-%
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ server: $(STAMPS)/team  ## a tracking server for a team: PostgreSQL and S3 (docs
 	@test -n "$$MLFLOW_ARTIFACTS_DESTINATION" || { echo "say where artifacts are kept: export MLFLOW_ARTIFACTS_DESTINATION=s3://BUCKET/PREFIX"; exit 1; }
 	@$(BIN)/mlflow server --host $${HOST:-127.0.0.1} --port $${PORT:-5000}
 
+serve: $(STAMPS)/core  ## serve the champion: http://127.0.0.1:5001 (ENV=synthetic, AS_OF=2024-03-05T22:00 to replay)
+	@$(BIN)/kedro serve --port $${PORT:-5001} $(if $(ENV),--env=$(ENV)) $(if $(AS_OF),--as-of=$(AS_OF))
+
 viz: $(STAMPS)/viz  ## explore the pipelines: http://127.0.0.1:4141
 	@$(BIN)/kedro viz run --include-hooks --host 127.0.0.1 --port $${PORT:-4141} --no-browser
 
@@ -102,4 +105,4 @@ lock:  ## resolve the locks again (needs uv); no addresses are written
 	@for extra in core dev viz sagemaker catboost dask team least; do bash requirements/lock.sh $$extra || exit 1; done
 
 clean:  ## remove what runs made, not the environment
-	@rm -rf data/0* mlflow.db mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf data/0* mlflow*.db mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,9 +10,11 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from conviction_kedro.console import readable_errors
+from conviction_kedro.endpoint import endpoint, serve
 from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
 from conviction_kedro.processed import export, repair
+from conviction_kedro.promotion import promote, rollback
 from conviction_kedro.runs.comparing import compare
 from conviction_kedro.runs.listing import runs
 from conviction_kedro.standalone import audit
@@ -49,3 +51,7 @@ cli.add_command(export)
 cli.add_command(repair)
 cli.add_command(runs)
 cli.add_command(compare)
+cli.add_command(promote)
+cli.add_command(rollback)
+cli.add_command(serve)
+cli.add_command(endpoint)

@@ -12,8 +12,10 @@ from conviction.errors import ParameterError
 from conviction.evaluation import EvaluationParameters
 from conviction.features import FeatureParameters
 from conviction.folds import FoldParameters
+from conviction.monitoring import MonitoringParameters
 from conviction.panel import DecisionTime, SourceParameters
 from conviction.portfolio import PortfolioParameters
+from conviction_kedro.gate import PromotionParameters
 from conviction_kedro.modeling_parameters import ModelingParameters as ModelingParameters  # noqa: PLC0414  # part of this module's interface
 
 
@@ -194,6 +196,8 @@ class WorkspaceParameters(Closed):
     portfolio: PortfolioParameters
     holdout: HoldoutParameters
     feature_groups: GroupParameters
+    promotion: PromotionParameters
+    monitoring: MonitoringParameters
     sources: SourceParameters = SourceParameters()
     synthetic: SyntheticParameters = SyntheticParameters()
     dask: DaskParameters = DaskParameters()

@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reporting": ("reporting", "evaluation", "portfolio", "oof", "models"),
     "feature_groups": ("oof", "models", "evaluation"),
     "inference": ("market", "panel", "features"),
+    "monitoring": ("market", "panel", "labels", "features", "serving", "monitoring", "evaluation"),
     "holdout": ("oof", "models", "ensembling", "evaluation"),
 }
 # The code that decides what a feature row holds; the certificate of the audited panel names its hash.

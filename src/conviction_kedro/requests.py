@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from conviction.errors import CertificateError, PointInTimeError
-from conviction.frames import KEY
+from conviction.frames import KEY, SESSION
 from conviction_kedro.provenance import FEATURE_ROOMS, code_sha
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from conviction.audit import AuditedPanel
+    from conviction_kedro.datasets import ServedChampion
     from conviction_kedro.parameters import DataParameters
 
 
@@ -50,8 +54,42 @@ def newest_session(matrix: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
     return matrix.join(last.select(KEY), on=list(KEY), how="semi").sort(KEY)
 
 
+@dataclass(frozen=True)
+class Voucher:
+    """The certificate that rows must be made under: its hash, the code and the features that it speaks of."""
+
+    sha: str
+    code_sha: str
+    features: tuple[str, ...]
+
+
+def voucher(audited: AuditedPanel, champion: ServedChampion | None) -> Voucher:
+    """Return the certificate that the champion was fitted under, or that of the audited panel while nothing is served."""
+    if champion is None:
+        return Voucher(audited.certificate.sha, audited.certificate.code_sha, audited.features)
+    contract = champion.model.contract
+    return Voucher(contract.certificate_sha, contract.code_sha, contract.features)
+
+
+def body_of(rows: pl.DataFrame, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON body that MLflow's scoring server takes; a Float32 keeps its value to the last bit.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Of one whole session.
+    request : mapping
+        As `request_of` made it.
+    """
+    plain = rows.with_columns(pl.col(SESSION).cast(pl.String))
+    return {
+        "dataframe_split": {"columns": plain.columns, "data": [list(row) for row in plain.rows()]},
+        "params": {"certificate_sha": request["certificate_sha"]},
+    }
+
+
 def request_of(
-    rows: pl.DataFrame, panel: pl.DataFrame, audited: AuditedPanel, data: DataParameters
+    rows: pl.DataFrame, panel: pl.DataFrame, certificate: Voucher, data: DataParameters
 ) -> tuple[dict[str, Any], str]:
     """Return what vouches for the rows of a request, and a sentence.
 
@@ -60,13 +98,12 @@ def request_of(
     CertificateError
         If other code or other features made these rows than those that were audited.
     """
-    certificate = audited.certificate
     code, features = code_sha(FEATURE_ROOMS), tuple(name for name in rows.columns if name not in KEY)
-    if code != certificate.code_sha or features != audited.features:
+    if code != certificate.code_sha or features != certificate.features:
         raise CertificateError(
             what="the rows of the newest session are not made as the audited ones were",
             got=f"code {code[:12]}, {len(features)} features",
-            allowed=f"code {certificate.code_sha[:12]}, {len(audited.features)} features of the certificate",
+            allowed=f"code {certificate.code_sha[:12]}, {len(certificate.features)} features of the certificate",
             fix="kedro run --pipelines=data_engineering,leakage_audit with this code, then train on it",
         )
     session = rows["session"][0]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 AS_OF = "CONVICTION_SERVE_AS_OF"
 CERTIFICATE = "certificate_sha"
-_DATA = "data"
+_NAME = "conviction"
+# Where the files of a served model lie inside its MLflow model.
+FILES = f"data/{_NAME}"
 _LIBRARIES = (
     "conviction-kedro",
     "mlflow",
@@ -65,11 +67,11 @@ def write_serving_model(served: ServedModel, folder: Path, *, example: pl.DataFr
     )
     given = example.select("symbol", pl.col("session").cast(pl.String), *features).to_pandas()
     with tempfile.TemporaryDirectory() as home:
-        served.save(Path(home) / _DATA)
+        served.save(Path(home) / _NAME)
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module="conviction_kedro.serving",
-            data_path=str(Path(home) / _DATA),
+            data_path=str(Path(home) / _NAME),
             signature=signature,
             input_example=(given, {CERTIFICATE: served.contract.certificate_sha}),
             pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES],

@@ -25,6 +25,8 @@ class RequestContract:
     ----------
     certificate_sha : str
         Certificate of the panel that the model was fitted on; the rows of a request must be made as that panel was.
+    code_sha : str
+        Code that made the audited features; whoever makes a request compares it with the present code.
     features : tuple of str
         Columns of a request beside `symbol` and `session`.
     may_be_missing : tuple of str
@@ -40,6 +42,7 @@ class RequestContract:
     """
 
     certificate_sha: str
+    code_sha: str
     features: tuple[str, ...]
     may_be_missing: tuple[str, ...]
     symbols: tuple[str, ...]
@@ -90,7 +93,7 @@ def check_request(
     --------
     >>> from datetime import UTC
     >>> contract = RequestContract(
-    ...     certificate_sha="c", features=("x",), may_be_missing=(), symbols=("A", "B"), last_fitted=date(2024, 3, 4),
+    ...     certificate_sha="c", code_sha="", features=("x",), may_be_missing=(), symbols=("A", "B"), last_fitted=date(2024, 3, 4),
     ...     calendar="XNYS", decision="close", max_age_sessions=3,
     ... )
     >>> rows = pl.DataFrame({"symbol": ["A"], "session": ["2024-03-05"], "x": [1.0]})

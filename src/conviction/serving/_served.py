@@ -14,7 +14,8 @@ import polars as pl
 from conviction.ensembling import EnsemblingParameters, LearntEnsemble, learn_ensemble
 from conviction.errors import ModelError
 from conviction.frames import KEY, SESSION, SYMBOL
-from conviction.models import FittedModel, model_spec
+from conviction.models import FittedModel
+from conviction.oof import Variant
 from conviction.serving._request import RequestContract, check_request
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def assemble_served(
         If a base model needs more than the rows of one session.
     """
     for name in {key.rsplit("/", 1)[1] for key in models}:
-        if model_spec(name).capabilities.needs_keys:
+        if Variant.parse(name).spec.capabilities.needs_keys:
             raise ModelError(
                 what=f"{name} cannot be served: it reads earlier sessions of a symbol",
                 got="a request of one session",
@@ -204,6 +205,7 @@ def assemble_served(
     recent = frame.filter(pl.col(SESSION).is_in(frame[SESSION].unique().sort().tail(_RECENT).implode()))
     contract = RequestContract(
         certificate_sha=audited.certificate.sha,
+        code_sha=audited.certificate.code_sha,
         features=audited.features,
         may_be_missing=tuple(name for name in audited.features if recent[name].null_count()),
         symbols=tuple(sorted(symbols)),

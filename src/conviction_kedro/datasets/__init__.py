@@ -1,5 +1,6 @@
 """Kedro datasets of the workspace: prices, vendors' files, the team's processed format, and snapshots of all that a run makes."""
 
+from conviction_kedro.datasets._champion import ChampionDataset, ServedChampion
 from conviction_kedro.datasets._embedded import EmbeddedIndexDataset, EmbeddedPricesDataset
 from conviction_kedro.datasets._flat_files import FlatFilesDataset
 from conviction_kedro.datasets._kinds import (
@@ -27,6 +28,7 @@ __all__ = [
     "AuditReportSnapshot",
     "AuditedPanelSnapshot",
     "CboeVixDataset",
+    "ChampionDataset",
     "EmbeddedIndexDataset",
     "EmbeddedPricesDataset",
     "Fetchable",
@@ -44,6 +46,7 @@ __all__ = [
     "OpeningsDataset",
     "OptionalTableDataset",
     "ProcessedFormatDataset",
+    "ServedChampion",
     "Snapshot",
     "SnapshotError",
     "SyntheticBarsDataset",

@@ -174,5 +174,5 @@ def _refuse_stale(
 
 
 def _only_newest(pipeline: Pipeline, name: str) -> bool:
-    """Return whether only inference reads a dataset: newer prices than those of training are its purpose."""
-    return all("inference" in node.tags for node in pipeline.only_nodes_with_inputs(name).nodes)
+    """Return whether only inference or monitoring reads a dataset: newer prices than those of training are their purpose."""
+    return all(node.tags & {"inference", "monitoring"} for node in pipeline.only_nodes_with_inputs(name).nodes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
 
-TEXTS = ("summary", "group_table", "inference_note")
+TEXTS = ("summary", "group_table", "inference_note", "drift_note")
 FAILURE_TABLE = "audit_table"
 
 
@@ -48,6 +48,8 @@ class SummaryHooks:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Print the audit's table, when there is one: it names the guilty columns."""
+        """Print the audit's table, which names the guilty columns, or what monitoring found before its alarm."""
+        if "drift_note" in self._texts:
+            click.echo(f"\n{self._texts['drift_note']}", err=True)
         if FAILURE_TABLE in self._texts:
             click.echo(f"\n{self._texts[FAILURE_TABLE]}", err=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
 from conviction_kedro import runtime
-from conviction_kedro.datasets import Snapshot
+from conviction_kedro.datasets import ChampionDataset, Snapshot
 from conviction_kedro.hooks._provenance import asked_for
 from conviction_kedro.parameters import flatten, validate_parameters
 from conviction_kedro.presenting import dataset_input, description, headline, headline_metrics, origin_tags
@@ -48,6 +49,13 @@ class TrackingHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Remember the configuration."""
         self._context = context
+
+    @hook_impl
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        """Tell the champion's dataset which registry the environment has."""
+        champion = catalog.get("champion") if "champion" in catalog else None
+        if isinstance(champion, ChampionDataset):
+            champion.configure(self._context.config_loader["tracking"], Path(self._context.project_path))
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:

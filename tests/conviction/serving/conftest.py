@@ -38,7 +38,7 @@ def small():
     panel = planted_panel(n_symbols=12, n_sessions=420, n_features=6, planted_auc=0.6, seed=3, missing=0.01)
     plan = make_fold_plan(panel.labels, folds=FOLDS)
     audited = SimpleNamespace(
-        frame=panel.frame, features=panel.features, targets=panel.targets, certificate=SimpleNamespace(sha="c" * 64, plan_sha=plan.hash)
+        frame=panel.frame, features=panel.features, targets=panel.targets, certificate=SimpleNamespace(sha="c" * 64, code_sha="d" * 64, plan_sha=plan.hash)
     )  # fmt: skip
     fits = fit_out_of_fold(audited, plan, targets=("relative",), models=MODELS, params={}, seed=1)
     return Small(audited, plan, fits.predictions, fits.models)

@@ -15,6 +15,7 @@ from conviction.serving import RequestContract, check_request
 SYMBOLS = ("A", "B", "C")
 CONTRACT = RequestContract(
     certificate_sha="c" * 64,
+    code_sha="d" * 64,
     features=("x", "y"),
     may_be_missing=("y",),
     symbols=SYMBOLS,

@@ -27,8 +27,8 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.make_request,
-                ["inference_panel", "audited_panel", "params:features", "params:data", "params:n_jobs"],
-                ["inference_rows", "inference_request", "inference_note"],
+                ["inference_panel", "audited_panel", "champion", "params:features", "params:data", "params:n_jobs"],
+                ["inference_rows", "inference_request", "inference_body", "inference_note"],
                 name="make_request",
             ),
         ],
