@@ -213,13 +213,13 @@ def market_strengths(column: Array, drivers: list[Driver]) -> list[Strength]:
     for kind, series in (("market", level), ("market, change", level - np.append(np.nan, level[:-1]))):
         for driver in drivers:
             both = np.isfinite(series) & np.isfinite(driver.market)
-            if driver.horizon > 1:
-                both &= np.arange(len(both)) % driver.horizon == 0
             n = int(both.sum())
-            if n < 30 or np.ptp(series[both]) == 0 or np.ptp(driver.market[both]) == 0:
+            if n < 30 * driver.horizon or np.ptp(series[both]) == 0 or np.ptp(driver.market[both]) == 0:
                 continue
             r = float(np.corrcoef(rankdata(series[both]), rankdata(driver.market[both]))[0, 1])
-            out.append(Strength(driver.name, kind, r, 1 / np.sqrt(n), n))
+            # Overlapping sums of h returns have the autocorrelation 1 - k/h, a slow column nearly 1 (Bartlett 1946).
+            overlap = 1.0 if driver.horizon == 1 else 0.85 * driver.horizon
+            out.append(Strength(driver.name, kind, r, float(np.sqrt(overlap / n)), n))
     return out
 
 

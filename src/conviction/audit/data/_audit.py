@@ -99,7 +99,7 @@ def audit_dataset(
         )
     ctx = Context(
         table=table,
-        panel=panel_of(table, clean),
+        panel=panel_of(table, clean, known_sessions=known),
         sources=Sources.read(sources),
         known_sessions=frozenset(sessions or ()),
         reference=_reference(reference),
@@ -193,7 +193,7 @@ def _leave_out(ctx: Context, known: set[Any] | None) -> None:
     clean = clean_rows(ctx.table, known_sessions=known)
     left = clean.filter(~pl.col("symbol").is_in(list(ctx.set_aside)))
     if left["symbol"].n_unique() * 2 >= clean["symbol"].n_unique() and not left.is_empty():
-        ctx.panel = panel_of(ctx.table, left)
+        ctx.panel = panel_of(ctx.table, left, known_sessions=known)
         ctx.memo.clear()
 
 

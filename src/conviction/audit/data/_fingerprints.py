@@ -13,6 +13,7 @@ from conviction.audit.data._panel import Array, session_mean
 
 Found = tuple[str, dict[str, float | int | str | None], tuple[str, ...]] | None
 Test = Callable[[Array, Context, str], Found]
+_START_UP = 8  # the first values of an exponential mean stand at the bounds of what it can be
 _SHARES = (0.005, 0.01, 0.02, 0.025, 0.03, 0.05, 0.1)
 
 
@@ -89,9 +90,13 @@ def between_extremes(packed: Array, ctx: Context, name: str) -> Found:
         ordered = np.sort(flat)
         # A bounded indicator crowds at its bounds; a scaled column ends with a gap before its one extreme.
         match = ctx.matches.get(name)
-        moved = match is not None and match.share > 0.9 and abs(float(np.nanmedian(match.level))) > 1e-9
-        gap = moved or max(ordered[-1] - ordered[-2], ordered[1] - ordered[0]) > 20 * (top - bottom) / len(flat)
-        if ends and gap and (flat == flat.min()).sum() == 1 and (flat == flat.max()).sum() == 1:
+        moved = (
+            match is not None and match.share > 0.9 and abs(float(np.nanmedian(match.level))) > 1e-3 * (top - bottom)
+        )
+        gap = moved or max(ordered[-1] - ordered[-2], ordered[1] - ordered[0]) > 60 * (top - bottom) / len(flat)
+        settled = values[_START_UP:]
+        late = np.nanmax(settled) == flat.max() and np.nanmin(settled) == flat.min()
+        if ends and gap and late and (flat == flat.min()).sum() == 1 and (flat == flat.max()).sum() == 1:
             return f"its range over all rows is exactly {bottom:g} to {top:g}, each end attained once", {}, ()
     return None
 
@@ -138,7 +143,52 @@ def ranks(packed: Array, ctx: Context, name: str) -> Found:
         even = np.mean(np.abs(gaps - np.median(gaps)) < 1e-4 * np.median(gaps))
         if len(np.unique(values)) > 0.95 * len(values) and len(values) > 50 and even > 0.95:
             return "its values are evenly spaced: ranks over the history", {"values": len(values)}, ()
-    del name, ctx
+    return _rank_of_itself(packed) or (None if per_session(ctx, name) else _exact_distribution(packed))
+
+
+def _rank_of_itself(packed: Array) -> Found:
+    """Say whether a column is an affine function of its own ranks over the history, ties and all.
+
+    A rank within a window, or within the rows so far, is no function of the rank over everything.
+    """
+    from scipy.stats import rankdata
+
+    columns = [c[np.isfinite(c)] for c in packed.T]
+    columns = [c for c in columns if len(c) >= 60]
+    pooled = [packed[np.isfinite(packed)]] if len(columns) > 1 else []
+    for group, where in ((columns, "in each symbol"), (pooled, "over all rows")):
+        hits = 0
+        for values in group:
+            n = len(np.unique(values))
+            if not 0.3 * len(values) < n < len(values) + 1 or n < 40:
+                continue
+            own = (rankdata(values, method=m) for m in ("average", "max", "min"))
+            hits += any(abs(np.corrcoef(values, r)[0, 1]) > 1 - 1e-9 for r in own)
+        if group and hits >= max(1, 0.75 * len(group)):
+            return f"its values are their own ranks over the history, {where}", {"groups": hits}, ()
+    return None
+
+
+def _exact_distribution(packed: Array) -> Found:
+    """Say whether a column is distributed more exactly like a normal or uniform variable than any sample could be.
+
+    Kolmogorov's distance times the root of n falls below 0.2 in one sample of 10^12 (Kolmogorov 1933).
+    """
+    from scipy.stats import norm
+
+    flat = packed[np.isfinite(packed)]
+    groups = [(flat, "over all rows")]
+    groups += [(c[np.isfinite(c)], "in each symbol") for c in packed.T[:1] if packed.shape[1] > 1]
+    for values, where in groups:
+        n = len(values)
+        if n < 150 or len(np.unique(values)) < 0.9 * n:
+            continue
+        ordered = np.sort(values)
+        steps = (np.arange(n) + 0.5) / n
+        inner = slice(int(0.005 * n) + 1, n - int(0.005 * n) - 1)
+        for law, chance in (("normal", norm.cdf(ordered)), ("uniform", np.clip(ordered, 0, 1))):
+            if np.abs(chance - steps)[inner].max() * np.sqrt(n) < 0.2:
+                return f"it is exactly {law}, as only a quantile transform over the history makes it, {where}", {}, ()
     return None
 
 
@@ -178,18 +228,43 @@ def clipped(packed: Array, ctx: Context, name: str) -> Found:
     flat = packed[np.isfinite(packed)]
     if len(np.unique(flat[:5000])) < 100:
         return None
-    for values, where in ((flat, "over all rows"), *((c[np.isfinite(c)], "in each symbol") for c in packed.T[:3])):
-        inner = values[(values > values.min()) & (values < values.max())]
-        if len(values) < 150 or len(np.unique(inner)) < 0.9 * len(inner):
-            continue
-        bottom, top = int((values == values.min()).sum()), int((values == values.max()).sum())
-        for share in _SHARES:
-            wanted = share * len(values)
-            slack = 1.01
-            if wanted >= 4 and abs(bottom - wanted) <= slack + 0.5 and abs(top - wanted) <= slack + 0.5:
-                text = f"its ends are repeated in exactly {100 * share:g} % of the rows each, {where}"
-                return text, {"share": share, "rows_at_bottom": bottom, "rows_at_top": top}, ()
+    share = _clipped_share(flat)
+    if share:
+        return (
+            f"its ends are repeated in exactly {100 * share:g} % of the rows each, over all rows",
+            {"share": share},
+            (),
+        )
+    each = [_clipped_share(c[np.isfinite(c)]) for c in packed.T[:6]] if packed.shape[1] > 1 else [0.0]
+    share = max(each)
+    if share and sum(s == share for s in each) >= max(2, 0.75 * len(each)):
+        return (
+            f"its ends are repeated in exactly {100 * share:g} % of the rows each, in each symbol",
+            {"share": share},
+            (),
+        )
     return None
+
+
+def _clipped_share(values: Array) -> float:
+    """Return the share of rows at each end where that is one of the usual quantiles to the row, else 0."""
+    if len(values) < 150:
+        return 0.0
+    low, high = values.min(), values.max()
+    inner = values[(values > low) & (values < high)]
+    if len(np.unique(inner)) < 0.9 * len(inner) or (low, high) in (
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (0.0, 100.0),
+        (-100.0, 0.0),
+    ):
+        return 0.0
+    bottom, top = int((values == low).sum()), int((values == high).sum())
+    for share in _SHARES:
+        wanted = share * len(values)
+        if wanted >= 4 and abs(bottom - wanted) <= 1.51 and abs(top - wanted) <= 1.51:
+            return share
+    return 0.0
 
 
 def residual_of_regression(packed: Array, ctx: Context, name: str) -> Found:
@@ -220,6 +295,20 @@ SCALING_TESTS: tuple[Test, ...] = (
     clipped,
     residual_of_regression,
 )
+
+
+def _constant(product: Array, scale: Array, label: str) -> bool:
+    """Whether scale times statistic is one number, where the scales differ far more.
+
+    A row or two may be missing from the file that the statistic was computed on: sums over the history move by
+    a part in their number, while a statistic of earlier rows is another by several percent.
+    """
+    spread = np.std(scale) / np.abs(np.mean(scale))
+    off = np.std(product) / np.abs(np.mean(product))
+    if off < 1e-4 and spread > 1e-3:
+        return True
+    sums = label in ("mean", "standard deviation", "median", "interquartile range", "norm")
+    return bool(sums and len(scale) >= 5 and off < 4e-3 and off < spread / 25)
 
 
 def scale_by_whole_history(ctx: Context, match: Match) -> Found:
@@ -259,7 +348,7 @@ def scale_by_whole_history(ctx: Context, match: Match) -> Found:
                 return (
                     None if label == "first value" else (f"{match.entry.name} minus its {label} of the history", {}, ())
                 )
-        elif np.std(product) < 1e-4 * np.abs(np.mean(product)) and np.std(scale) > 1e-3 * np.abs(np.mean(scale)):
+        elif _constant(product, scale, label):
             if label == "first value":
                 return None
             return f"{match.entry.name} divided by its {label} of the history", {"statistic": label}, ()

@@ -13,6 +13,7 @@ from conviction.audit.data._indicators import Bars, Entry, close_entries
 from conviction.audit.data._indicators_bars import bar_entries, beta
 from conviction.audit.data._numbers import COARSE, FINE, decimals
 from conviction.audit.data._panel import Array, Panel, ahead, rank_sessions, session_mean
+from conviction.audit.data._periods import period_series
 from conviction.audit.data._sources import Sources
 
 _RANKED = (
@@ -101,6 +102,7 @@ class Library:
             entries += self._session_series("own_market", mean, (1, 5, 20))
         for name, (series, leak) in {
             **calendar_series(self.panel),
+            **period_series(self.panel),
             **vix_series(self.panel, self.sources),
             **macro_series(self.panel, self.sources),
             **news_series(self.panel, self.sources),

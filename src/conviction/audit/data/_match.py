@@ -296,6 +296,9 @@ def fit_affine(
                 break
             weight = (np.abs(residual) <= edge).astype(float)
     spread = np.where(size > 1e-12 * (1 + np.abs(cy)), size, np.nan)
+    # Half of the rows of a column that stands still are a flat line: that explains nothing.
+    moved = np.abs(scale) * np.sqrt((x * x).sum(axis=0) / np.maximum(n, 1))
+    residual = np.where(moved < 1e-3 * size, np.where(good, size, np.nan), residual)
     relative = np.abs(residual) / spread
     usable = n >= 20
     middle = np.nanmedian(relative[:, usable]) if np.isfinite(relative[:, usable]).any() else np.inf

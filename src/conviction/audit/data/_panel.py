@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_MOST_ABSENT = 0.25
 
 
 @dataclass(kw_only=True)
@@ -37,12 +39,19 @@ class Panel:
     _grids: dict[str, Array]
 
     @classmethod
-    def build(cls, frame: pl.DataFrame, *, prices: dict[str, str]) -> Panel:
-        """Build the grid from clean rows sorted by symbol and session."""
+    def build(cls, frame: pl.DataFrame, *, prices: dict[str, str], calendar: Iterable[Any] = ()) -> Panel:
+        """Build the grid from clean rows sorted by symbol and session.
+
+        Sessions of the `calendar` that no row has get a place too, so that "k sessions later" never skips a gap;
+        unless they are many, for then the dataset keeps a calendar of its own.
+        """
         symbols = frame["symbol"].unique().sort()
         sessions = frame["session"].unique().sort()
+        absent = pl.Series(sorted(set(calendar) - set(sessions)), dtype=sessions.dtype)
+        if 0 < len(absent) <= _MOST_ABSENT * len(sessions):
+            sessions = pl.concat([sessions, absent]).sort()
         column = frame["symbol"].rank("dense").to_numpy().astype(np.int64) - 1
-        row = frame["session"].rank("dense").to_numpy().astype(np.int64) - 1
+        row = np.searchsorted(sessions.to_numpy(), frame["session"].to_numpy())
         shape = (sessions.len(), symbols.len())
         flat = row * shape[1] + column
         present = np.zeros(shape, dtype=bool)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from conviction.audit._report import Finding
-from conviction.audit.data import copies, folds, full_sample, future, labels, partial, prices, rows, warmup
+from conviction.audit.data import copies, folds, full_sample, future, labels, lookahead, partial, prices, rows, warmup
 from conviction.audit.data._context import Context
 
 
@@ -39,10 +39,13 @@ DATA_CHECKS: tuple[DataCheck, ...] = (
     DataCheck("full_sample.imputation", "full sample", "columns", full_sample.check_imputation),
     DataCheck("full_sample.projection", "full sample", "columns", full_sample.check_projection),
     DataCheck("copies.association", "copies", "columns", copies.check_association),
+    DataCheck("future.countdowns", "future values", "columns", lookahead.check_countdowns),
     DataCheck("copies.hidden", "copies", "columns", copies.check_hidden),
     DataCheck("copies.spread", "copies", "columns", copies.check_spread),
+    DataCheck("future.changes", "future values", "columns", lookahead.check_changes),
     DataCheck("partial.symbols", "partial", "columns", partial.check_symbols),
     DataCheck("partial.periods", "partial", "columns", partial.check_periods),
+    DataCheck("rows.absent", "rows", "rows", lookahead.check_absent),
     DataCheck("rows.near_duplicates", "rows", "rows", rows.check_near_duplicates),
     DataCheck("rows.order", "rows", "rows", rows.check_order),
     DataCheck("folds.assignment", "folds", "sessions", folds.check_assignment),

@@ -235,8 +235,10 @@ def clean_rows(table: Table, *, known_sessions: set[Any] | None) -> pl.DataFrame
     return frame.sort("symbol", "session")
 
 
-def panel_of(table: Table, frame: pl.DataFrame) -> Panel:
+def panel_of(table: Table, frame: pl.DataFrame, *, known_sessions: set[Any] | None = None) -> Panel:
     """Return the dense panel of clean rows."""
     from conviction.audit.data._panel import Panel
 
-    return Panel.build(frame, prices=table.prices)
+    first, last = frame["session"].min(), frame["session"].max()
+    inside = [day for day in known_sessions or () if first <= day <= last]
+    return Panel.build(frame, prices=table.prices, calendar=inside)

@@ -42,7 +42,7 @@ def _bound(strength: Strength, horizon: int) -> tuple[float, float]:
     """
     room = float(horizon) ** 0.3
     if strength.kind.startswith("market"):
-        return 0.2, 4.5
+        return 0.16, 4.0
     if strength.driver in ("next volume", "next range"):
         return 0.33, 4.0
     if strength.driver == "size of the next move":
@@ -241,7 +241,8 @@ def _missing(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> F
         return None
     for driver in drivers:
         mean, error, sessions = _effect(gone, driver)
-        if abs(mean) - 5 * error > 0.15:
+        # Where nothing trades or nobody writes there is no value, and little happens: only what direction it takes is news.
+        if abs(mean) - 5 * error > (0.6 if driver.name.startswith("size") else 0.15):
             return _hidden(
                 ctx,
                 name,
@@ -303,6 +304,7 @@ def _digits(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fi
     good = np.isfinite(values) & (target != 0)
     if good.sum() < 200 or (np.nanmax(np.where(good, values, 0)) > 1e12):
         return None
+    below = bool((column[::step][good] < 0).mean() > 0.02)
     hidden: list[tuple[str, Array]] = []
     places = np.full(values.shape, 9.0)
     for j in range(8, -1, -1):
@@ -316,6 +318,10 @@ def _digits(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Fi
             hidden.append((f"decimals after place {j}", scaled - np.floor(scaled)))
         hidden.append((f"parity of decimal {j}" if j else "parity", np.mod(np.floor(scaled), 2.0)))
         hidden.append((f"digit {j}", np.mod(np.floor(scaled), 10.0)))
+        if below:
+            # What is added to a rounded number moves the digits of a negative one the other way.
+            moved = column[::step] * 10.0**j + 1e-7
+            hidden.append((f"decimals after place {j}, below zero too", moved - np.floor(moved)))
     for label, form in hidden:
         score = standard(np.where(good, form, np.nan), 1 if shape[1] > 3 else 0, least=2)
         both = (score != 0) & good

@@ -54,10 +54,30 @@ def _shared(parts: dict[str, Array]) -> float:
     return float(np.mean(count > 1))
 
 
+def _interleaved(ctx: Context, column: str, parts: dict[str, Array], reach: int) -> Iterator[Finding]:
+    """Accuse folds whose sessions alternate in time: nearly every label spans sessions of another fold."""
+    part = np.full(len(ctx.panel.sessions), -1)
+    for number, rows in enumerate(parts.values()):
+        part[rows] = number
+    ordered = part[part >= 0]
+    switches = int((np.diff(ordered) != 0).sum())
+    if switches > max(3 * len(parts), 0.1 * len(ordered) / max(reach, 1)):
+        yield ctx.accuse(
+            "folds.assignment",
+            columns=(column,),
+            evidence={"changes_of_part": switches, "sessions": len(ordered), "horizon": reach},
+            explanation=f"The parts of {column} alternate in time {switches} times: labels of one span sessions of the others.",
+            remedy="Make each part a block of sessions, with a purge of the label's span and an embargo.",
+        )
+
+
 def _overlap(ctx: Context, column: str, parts: dict[str, Array], reach: int) -> Iterator[Finding]:
     train = [v for k, v in parts.items() if k in _TRAIN]
     test = [v for k, v in parts.items() if k in _TEST]
     if not train or not test:
+        yield from _interleaved(ctx, column, parts, reach)
+        if column in ctx.accused:
+            return
         ordered = sorted(parts.items(), key=lambda item: float(np.median(item[1])))
         touching = any(b[1].min() - a[1].max() <= reach for a, b in pairwise(ordered))
         if touching:
@@ -72,6 +92,16 @@ def _overlap(ctx: Context, column: str, parts: dict[str, Array], reach: int) -> 
         return
     inside = np.unique(np.concatenate(test))
     used = np.unique(np.concatenate(train))
+    if used.min() > inside.max():
+        yield ctx.accuse(
+            "folds.assignment",
+            columns=(column,),
+            first_row=int(used[0]),
+            evidence={"sessions_after_the_test": int(used.min() - inside.max())},
+            explanation=f"Every training session of {column} lies after its test sessions: the model knows what came.",
+            remedy="Train on what came before the test span.",
+        )
+        return
     ends = used + reach
     at = np.searchsorted(inside, used, side="right")
     before = (at < len(inside)) & (inside[np.minimum(at, len(inside) - 1)] <= ends)

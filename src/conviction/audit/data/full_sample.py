@@ -92,7 +92,8 @@ def check_encoding(ctx: Context) -> Iterator[Finding]:
 
 
 def _outcomes(ctx: Context) -> dict[str, Array]:
-    out = {n: ctx.panel.column(n) for n in ctx.table.targets}
+    # A broken label proves nothing about what is beside it: the same-day move's mean is only today's breadth.
+    out = {n: ctx.panel.column(n) for n in ctx.table.targets if n not in ctx.accused}
     close = ctx.panel.price("close")
     if close is not None:
         out["next return"] = ctx.next_return
@@ -294,14 +295,24 @@ def _interpolated(packed: Array) -> tuple[str, dict[str, float | int | str | Non
     cubic = (np.abs(third) <= 1e-8 * scale + 64e-16 * size) & (np.abs(bend[2:]) > 1e-5 * scale)
     if places is None and int(cubic.sum()) >= max(5, 0.002 * n):
         return "values lie on cubic curves between known ones", {"rows_on_a_curve": int(cubic.sum()), "rows": n}
-    if hits >= max(5, 0.002 * n) and hits > 4 * by_chance + 10 * np.sqrt(by_chance):
+    runs = int((np.diff(straight.astype(int), axis=0, prepend=0) == 1).sum())
+    # Prices of one symbol that stood still twice draw a straight mean once.
+    several = packed.shape[1] < 4 or hits > 0.01 * n or int(straight.any(axis=0).sum()) > 1
+    if several and runs >= 3 and hits >= max(5, 0.002 * n) and hits > 4 * by_chance + 10 * np.sqrt(by_chance):
         return "values lie on straight lines between known ones", {"rows_on_a_line": hits, "rows": n}
     return None
 
 
+def _moves(column: Array) -> bool:
+    """Whether a column differs both between symbols and in time: constants are uncorrelated with whatever is centred."""
+    with np.errstate(all="ignore"):
+        span = np.nanmax(column, axis=0) - np.nanmin(column, axis=0)
+    return not is_shared(column) and bool(np.mean(span > 0) > 0.5)
+
+
 def check_projection(ctx: Context) -> Iterator[Finding]:
     """Look for columns that are exactly uncorrelated with each other over the whole history, as components are."""
-    names = [n for n in ctx.table.features if not ctx.proved_causal(n) and not is_shared(ctx.panel.column(n))]
+    names = [n for n in ctx.table.features if not ctx.proved_causal(n) and _moves(ctx.panel.column(n))]
     if len(names) < 2:
         return
     guilty: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ _REMEDY = (
     "Recompute the target as close[t+k]/close[t]-1 with rows sorted by symbol and session, missing where the future is."
 )
 _TOLERATED = 0.0005
+_DOCUMENTED = re.compile(r"^target_\d+d$")
 
 
 def price_tolerance(ctx: Context, horizon: int) -> Array:
@@ -195,6 +197,7 @@ def _name_the_defect(
     evidence["correlation_with_the_move"] = (
         float(np.corrcoef(values[both], expected[both])[0, 1]) if spread > 0 and n > 2 else None
     )
+    documented = bool(_DOCUMENTED.match(name))
     best, severity, share = "", "error", 0.0
     for kind, weight, candidate in _candidates(ctx, horizon):
         usable = wrong & np.isfinite(candidate)
@@ -205,6 +208,8 @@ def _name_the_defect(
             whole = comparable & np.isfinite(candidate)
             general = float(compare(values, candidate, slack * (100 if "percent" in kind else 1))[whole].mean()) > 0.98
             # A unit or another definition is one only where it holds everywhere.
+            # ``target_5d`` has one meaning; a target of another name may follow another definition that looks ahead only.
+            weight = "error" if weight == "warning" and documented else weight
             best, severity, share = kind, weight if general else "error", hit
     certain = 0.95 if binary else 0.7
     symbols, where = _concentration(ctx, comparable, wrong)
