@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +17,7 @@ from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Findin
 from conviction.audit._workspace_folds import fold_findings
 from conviction.audit._workspace_labels import label_findings
 from conviction.audit._workspace_recompute import DeclaredFeature, Offence, Recomputation, recompute_findings
+from conviction.audit._workspace_relations import Relations, across_findings, shuffled_findings
 from conviction.audit._workspace_statistics import copy_findings, profile_findings
 from conviction.frames import KEY, SESSION, SYMBOL, check_panel
 from conviction.observer import Observer, SilentObserver
@@ -57,6 +58,7 @@ def audit_workspace(
     decision: str,
     purge: int,
     embargo: int,
+    across: Collection[str] | None = None,
     n_cuts: int = 4,
     seed: int = 0,
     tolerance: float = 0.0,
@@ -87,6 +89,9 @@ def audit_workspace(
         When the decision is made.
     purge, embargo : int
         Sessions promised between a test block and what is fitted.
+    across : collection of str or None
+        Columns that are meant to read other symbols of the session (ranks, breadth); any other that changes when
+        symbols are dropped is an error. None: what reads across symbols is only listed in ``quality``.
     n_cuts : int
         Sessions at which the data is cut: a third in the warm-up, the last but one, the others random. The cost is
         about ``1 + n_cuts / 2`` builds at most.
@@ -125,7 +130,7 @@ def audit_workspace(
     check_panel(matrix, name="feature matrix")
     check_panel(labels, name="labels", required=("t0", "t1"))
     run = _Run(observer or SilentObserver())
-    run.observer.start(_TASK, 8)
+    run.observer.start(_TASK, 10)
     with run.check("declarations", lambda: len(features), "features") as found:
         found.extend(_declaration_findings(panel, matrix, labels, features))
     again = Recomputation(panel, matrix, build=build, tolerance=tolerance)
@@ -141,6 +146,12 @@ def audit_workspace(
     with run.check("lookback", lambda: len(measured), "columns") as found:
         measured.update(again.measure_lookback(features))
         found.extend(_lookback_findings(features, measured))
+    same = Relations(again, again.few_symbols(features))
+    with run.check("symbols_dropped", lambda: same.cells, "cells") as found:
+        reading = same.symbols_dropped()
+        found.extend(across_findings(reading, across))
+    with run.check("rows_shuffled", lambda: same.grid.rows, "rows") as found:
+        found.extend(shuffled_findings(same.rows_shuffled(seed=seed)))
     with run.check("warm_up", lambda: again.grid.rows, "rows") as found:
         found.extend(_warm_up_findings(again, features))
     with run.check("label_recomputation", lambda: labels.height, "rows") as found:
@@ -160,6 +171,7 @@ def audit_workspace(
         findings=tuple(run.findings),
         quality={
             "proved_causal": sorted(again.proved),
+            "reads_across_symbols": sorted(reading),
             "measured_lookback": dict(sorted(measured.items())),
             "cut_sessions": [again.grid.session_name(cut) for cut in cuts],
         },

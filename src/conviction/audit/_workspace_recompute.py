@@ -176,12 +176,16 @@ class Recomputation:
         by_change = self.change_after(middle, min(len(self.grid.sessions) - 1, middle + 60), seed=seed)
         return cuts, by_cut, by_change
 
-    def measure_lookback(self, features: Sequence[DeclaredFeature]) -> dict[str, int]:
-        """Return how many rows after one changed session each column still changes, on a few symbols."""
+    def few_symbols(self, features: Sequence[DeclaredFeature]) -> pl.DataFrame:
+        """Return the panel of the widest symbols over the last sessions that fill every declared window."""
         longest = max((f.lookback for f in features if f.lookback is not None), default=0)
         symbols = _widest(self.panel)
         sessions = self.grid.sessions[-min(len(self.grid.sessions), longest + 160) :]
-        small = self.panel.filter(pl.col(SYMBOL).is_in(symbols) & pl.col(SESSION).is_in(sessions))
+        return self.panel.filter(pl.col(SYMBOL).is_in(symbols) & pl.col(SESSION).is_in(sessions))
+
+    def measure_lookback(self, features: Sequence[DeclaredFeature]) -> dict[str, int]:
+        """Return how many rows after one changed session each column still changes, on a few symbols."""
+        small = self.few_symbols(features)
         grid = Grid.from_keys(small)
         names = [name for name in self.names if name in self.rebuilt]
         base = align(self.build(small), grid, None, names, self.coder)

@@ -234,3 +234,26 @@ def test_declared_features_are_read_by_name_and_look_back_only(workspace: Worksp
     undeclared = tuple(f for f in FEATURES if f.name != "ewm")
     assert errors(workspace.audit(features=undeclared), "declarations") == {"ewm"}
     assert isinstance(FEATURES[0], Feature)
+
+
+def test_a_column_that_reads_other_symbols_is_listed_and_accused_where_it_may_not(workspace: Workspace):
+    planted = workspace.with_planted(breadth=CLOSE.rank().over("session"))
+    report = planted.audit()
+    assert report.verdict == "pass"
+    assert report.quality["reads_across_symbols"] == ["breadth"]
+    assert planted.audit(across={"breadth"}).verdict == "pass"
+    strict = planted.audit(across=set())
+    assert errors(strict, "symbols_dropped") == {"breadth"}
+
+
+def test_a_column_that_two_builds_give_differently_is_accused(workspace: Workspace):
+    calls = iter(range(1000))
+
+    def restless(panel: pl.DataFrame) -> pl.DataFrame:
+        return build(panel, {}).with_columns(restless=pl.lit(float(next(calls))))
+
+    given = replace(workspace, matrix=workspace.matrix.with_columns(restless=pl.lit(0.0)))
+    report = given.audit(build=restless)
+    assert errors(report, "rows_shuffled") == {"restless"}
+    assert "rows_shuffled" in {check.name for check in workspace.audit().checks}
+    assert errors(workspace.audit(), "rows_shuffled") == set()

@@ -209,8 +209,8 @@ def _name_the_defect(
             general = float(compare(values, candidate, slack * (100 if "percent" in kind else 1))[whole].mean()) > 0.98
             # A unit or another definition is one only where it holds everywhere.
             # ``target_5d`` has one meaning; a target of another name may follow another definition that looks ahead only.
-            weight = "error" if weight == "warning" and documented else weight
-            best, severity, share = kind, weight if general else "error", hit
+            accused = not general or (weight == "warning" and documented)
+            best, severity, share = kind, "error" if accused else weight, hit
     certain = 0.95 if binary else 0.7
     symbols, where = _concentration(ctx, comparable, wrong)
     if share >= certain:

@@ -69,11 +69,12 @@ def _scores(values: Array) -> Array:
 
 def _events(ctx: Context, step: int) -> list[tuple[str, Array]]:
     """Return scores of what happens in the row's own session and could not be known before."""
-    out = []
     drivers: dict[str, Driver] = {d.name: d for d in drivers_of(ctx)}
-    for name in _EVENTS:
-        if name in drivers:
-            out.append((name.replace("the next", "the").replace("next ", ""), _scores(ahead(drivers[name].values, -1))))
+    out = [
+        (name.replace("the next", "the").replace("next ", ""), _scores(ahead(drivers[name].values, -1)))
+        for name in _EVENTS
+        if name in drivers
+    ]
     moves = ahead(ctx.next_return, -1)
     market = ctx.sources.market_returns(ctx.panel.sessions)
     if moves.shape[1] > 3 or market is not None:

@@ -7,7 +7,7 @@ from functools import partial
 import polars as pl
 
 from conviction.audit import AuditedPanel, AuditReport, audit_workspace, certify
-from conviction.features import FeatureParameters, build_features
+from conviction.features import FAMILIES, FeatureParameters, build_features
 from conviction.folds import FoldParameters, FoldPlan
 from conviction_kedro import runtime
 from conviction_kedro.parameters import AuditParameters, DataParameters
@@ -30,13 +30,15 @@ def audit(
     seed: int,
 ) -> tuple[AuditReport, str, str]:
     """Audit matrix, labels and folds against the panel; return the report, its table and its HTML section."""
+    declared = build_features(panel.head(1), features=features).features
     report = audit_workspace(
         panel,
         feature_matrix,
         labels,
         fold_plan.frame,
         build=partial(_rebuild, features=features),
-        features=build_features(panel.head(1), features=features).features,
+        features=declared,
+        across={feature.name for feature in declared if FAMILIES[feature.family].scope == "session"},
         calendar=data.calendar,
         horizon=data.horizon,
         decision=data.decision,
