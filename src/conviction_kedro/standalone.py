@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import polars as pl
 
 from conviction.errors import AuditError, ConvictionError
+from conviction_kedro.headerless import audit_bundle_directory, is_bundle
 from conviction_kedro.processed import repair
+
+if TYPE_CHECKING:
+    from conviction.audit import AuditReport
 
 EXIT_PASS, EXIT_LEAK, EXIT_UNUSABLE = 0, 1, 2
 _SOURCES = ("market", "macro_releases", "news")
@@ -121,11 +126,15 @@ def _parse_targets(entries: tuple[str, ...]) -> dict[str, int] | None:
 def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Path | None, html: Path | None) -> None:
     """Audit a dataset for leakage. Exit code 0: pass, 1: leak, 2: unusable input.
 
-    PATH is a directory of {SYMBOL}_features.csv, or one long CSV or Parquet file with a symbol column.
+    PATH is a directory of {SYMBOL}_features.csv, one long CSV or Parquet file with a symbol column, or the directory of
+    a bundle for training jobs (train.csv, validation.csv, test.csv without header, feature_metadata.json).
     """
     from conviction.audit import audit_dataset
 
     try:
+        wanted = _parse_targets(targets)
+        if is_bundle(path):
+            _deliver(audit_bundle_directory(path, targets=wanted), report=report, html=html)
         frame = read_dataset(path)
         given = None
         if sources is not None:
@@ -136,10 +145,14 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
             given = {
                 name: read_table(sources / f"{name}.csv") for name in _SOURCES if (sources / f"{name}.csv").is_file()
             }
-        result = audit_dataset(frame, sources=given, targets=_parse_targets(targets))
-    except ConvictionError as error:
+        result = audit_dataset(frame, sources=given, targets=wanted, name=path.name)
+    except (ConvictionError, pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         click.secho(f"{type(error).__name__}: {error}", err=True, fg="red")
         sys.exit(EXIT_UNUSABLE)
+    _deliver(result, report=report, html=html)
+
+
+def _deliver(result: AuditReport, *, report: Path | None, html: Path | None) -> NoReturn:
     click.echo(result.to_table())
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,13 @@ FAST = (
     "rows_duplicated",
     "price_synthetic_independent",
     "fold_rows_at_random",
+    "future_month_low",
+    "future_co_movement",
+    "full_rank_of_history",
+    "full_pooled_normal_scores",
+    "rows_left_out",
+    "fold_sessions_alternate",
+    "fold_trained_after_the_test",
 )
 
 

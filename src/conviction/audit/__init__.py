@@ -4,7 +4,7 @@ from conviction.audit._certificate import AuditedPanel, Certificate, certify, wo
 from conviction.audit._code import audit_features
 from conviction.audit._report import AuditReport, CheckRun, DatasetFacts, Finding, LeadLagProfile
 from conviction.audit._workspace import audit_workspace
-from conviction.audit.data import audit_dataset
+from conviction.audit.data import audit_bundle, audit_dataset
 
 __all__ = [
     "AuditReport",
@@ -14,6 +14,7 @@ __all__ = [
     "DatasetFacts",
     "Finding",
     "LeadLagProfile",
+    "audit_bundle",
     "audit_dataset",
     "audit_features",
     "audit_workspace",

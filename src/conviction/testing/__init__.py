@@ -8,6 +8,7 @@ from conviction.testing import (  # noqa: F401 (they register)
     _leak_kinds_disguised,
     _leak_kinds_future,
     _leak_kinds_labels,
+    _leak_kinds_windows,
 )
 from conviction.testing._clean_datasets import VARIANTS, Dataset, make_clean_dataset
 from conviction.testing._feature_conformance import FEATURE_CHECKS, check_features

@@ -25,6 +25,7 @@ Variant = Literal[
     "late_listings",
     "other_definitions",
     "rounded",
+    "slow_windows",
 ]
 VARIANTS: tuple[Variant, ...] = (
     "plain",
@@ -38,6 +39,7 @@ VARIANTS: tuple[Variant, ...] = (
     "late_listings",
     "other_definitions",
     "rounded",
+    "slow_windows",
 )
 HORIZONS = (1, 3, 5, 10)
 _WARM = 70  # rows of earlier history that the variant `earlier_history` computes with and then cuts off
@@ -88,7 +90,8 @@ def make_clean_dataset(
         random; ``opaque_names`` renames every feature; ``no_sources`` gives none; ``closes_only`` has no open, high,
         low, volume; ``late_listings`` lets some symbols start later; ``other_definitions`` adds honest columns that no
         standard definition gives (fillers, sparse events, countdowns, slow fundamentals, expanding statistics, market
-        timing); ``rounded`` writes prices with two and everything else with five decimals.
+        timing); ``slow_windows`` adds windows that may start short, ranks and scales of what has been so far, last
+        week's totals and events counted since; ``rounded`` writes prices with two and everything else with five decimals.
     n_symbols, n_sessions : int
         Size of the dataset.
     vix : polars.DataFrame, optional
@@ -119,6 +122,8 @@ def make_clean_dataset(
     columns = _features(wide, sources, rng)
     if variant == "other_definitions":
         columns |= _other_definitions(wide, rng)
+    if variant == "slow_windows":
+        columns |= _slow_windows(wide)
     if variant == "alpha":
         columns["quality_score"] = _alpha(wide["close"], rng)
     features = list(columns)
@@ -401,3 +406,25 @@ def _long(columns: dict[str, pd.DataFrame], *, drop: int = 0) -> pl.DataFrame:
         pl.col("close").is_finite()
     )
     return frame.filter(pl.col("date").rank("dense") > drop) if drop else frame
+
+
+def _slow_windows(wide: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return honest columns whose windows start short, grow, or end with the last whole week."""
+    import pandas as pd
+
+    close = wide["close"]
+    ret = close.pct_change(fill_method=None)
+    week = pd.DatetimeIndex(pd.to_datetime(close.index)).to_period("W")
+    last = close.groupby(week).last().shift(1)
+    spread = ret.rolling(20).std()
+    big = ret.abs() > 2.5 * ret.shift(1).rolling(60, min_periods=20).std()
+    calm = (~big).astype(int)
+    return {
+        "drawdown_252": close / close.rolling(252, min_periods=60).max() - 1,
+        "expanding_range": (close - close.cummin()) / (close.cummax() - close.cummin()),
+        "expanding_rank": ret.expanding(20).rank(pct=True),
+        "short_rank_120": close.rolling(120, min_periods=20).rank(pct=True),
+        "vol_scaled": (spread - spread.expanding(30).mean()) / spread.expanding(30).std(),
+        "last_week_close": pd.DataFrame(last.reindex(week).to_numpy(), index=close.index, columns=close.columns),
+        "sessions_since_event": calm.apply(lambda s: s.groupby((s == 0).cumsum()).cumsum()).astype(float),
+    }

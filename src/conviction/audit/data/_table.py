@@ -27,7 +27,7 @@ _PRICES = {
 }
 _FOLD = ("fold", "split", "set", "partition", "subset", "dataset_split", "cv_fold")
 _DIRECTION = ("direction", "target", "target_next_day", "y", "label", "target_direction", "up", "target_binary")
-_HORIZON = re.compile(r"^(?:target|label|y|fwd_target)_(\d+)(?:d|day|days|m|min|bars|b)?$", re.IGNORECASE)
+_HORIZON = re.compile(r"^(?:target|label|y|fwd_target)_(\d+)(d|day|days|m|min|minutes|bars|b)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def read_table(frame: Any, *, targets: Mapping[str, int] | None) -> Table:
         if found is not None and raw.schema[found].is_numeric():
             lowered[standard] = found
     rest = [c for c in columns if c not in (moment, symbol)]
-    found_targets = _targets(rest, targets)
+    found_targets = _targets(rest, targets, minutes=_minutes_a_bar(names, when))
     folds = tuple(c for c in rest if c.lower() in _FOLD and c not in found_targets)
     typed, texts = _typed(raw, [c for c in rest if c not in folds])
     assignment = [raw[c].cast(pl.String).alias(c) for c in folds]
@@ -172,7 +172,17 @@ def read_table(frame: Any, *, targets: Mapping[str, int] | None) -> Table:
     )
 
 
-def _targets(columns: list[str], given: Mapping[str, int] | None) -> dict[str, int]:
+def _minutes_a_bar(names: pl.Series, when: pl.Series) -> int:
+    """Return the usual minutes from bar to bar, 0 where the rows are sessions."""
+    if when.dtype == pl.Date:
+        return 0
+    bars = pl.DataFrame({"symbol": names, "moment": when}).drop_nulls().unique().sort("symbol", "moment")
+    steps = bars.select(pl.col("moment").diff().over("symbol").dt.total_minutes()).to_series().drop_nulls()
+    usual = steps.filter(steps > 0).mode()
+    return int(usual.min()) if usual.len() else 0  # type: ignore[arg-type]
+
+
+def _targets(columns: list[str], given: Mapping[str, int] | None, *, minutes: int = 0) -> dict[str, int]:
     if given is not None:
         missing = [name for name in given if name not in columns]
         if missing:
@@ -187,7 +197,9 @@ def _targets(columns: list[str], given: Mapping[str, int] | None) -> dict[str, i
     for column in columns:
         match = _HORIZON.match(column)
         if match:
-            found[column] = int(match.group(1))
+            ahead, unit = int(match.group(1)), (match.group(2) or "").lower()
+            # A target of 60 minutes lies twelve bars of five minutes ahead.
+            found[column] = max(1, ahead // minutes) if minutes and unit in ("m", "min", "minutes") else ahead
         elif column.lower() in _DIRECTION:
             found[column] = 1
     return found

@@ -274,10 +274,14 @@ def check_tails(ctx: Context) -> Iterator[Finding]:
         if filled.any():
             tails[name] = filled
     cut = _implied_futures_agree(ctx, tails)
+    untold = _nothing_to_compare(ctx, tails)
     for name, filled in tails.items():
         horizon = ctx.table.targets[name]
         how = _how_filled(ctx, name, horizon, filled)
         genuine = cut and (how == "unknown values" or _sign_of_another(ctx, name, filled))
+        if not genuine and untold and how == "unknown values":
+            yield _cannot_tell(ctx, name, horizon, filled)
+            continue
         yield ctx.accuse(
             "labels.tail",
             columns=(name,),
@@ -292,6 +296,30 @@ def check_tails(ctx: Context) -> Iterator[Finding]:
             ),
             remedy="Leave the target missing where the future is missing, and drop those rows from training.",
         )
+
+
+def _nothing_to_compare(ctx: Context, tails: dict[str, Array]) -> bool:
+    """Whether all targets are filled to the end, and no two of them tell of the same future session."""
+    ends = {ctx.table.targets[n] for n in tails if not is_binary(ctx.panel.column(n))}
+    whole = all(
+        n in tails and (np.isfinite(ctx.panel.column(n))[-1] | ~ctx.panel.present[-1]).all() for n in ctx.table.targets
+    )
+    return whole and len(ends) <= 1
+
+
+def _cannot_tell(ctx: Context, name: str, horizon: int, filled: Array) -> Finding:
+    return ctx.accuse(
+        "labels.tail",
+        columns=(name,),
+        severity="warning",
+        first_row=ctx.first_row(filled),
+        evidence={"rows_filled": int(filled.sum()), "horizon": horizon, "filled_with": "unknown values"},
+        explanation=(
+            f"{name} has values in the last {horizon} row(s) that no price in the file can check: "
+            "the dataset was cut after the targets were made, or the end was filled."
+        ),
+        remedy="Keep the rows after the last target, so that it can be recomputed.",
+    )
 
 
 def _sign_of_another(ctx: Context, name: str, filled: Array) -> bool:
@@ -319,8 +347,17 @@ def _how_filled(ctx: Context, name: str, horizon: int, filled: Array) -> str:
     with np.errstate(all="ignore"):
         if np.nanmean(np.abs(tail - border[filled]) < 1e-6) > 0.5:
             return "the next symbol's first prices"
-    if len(np.unique(tail)) == 1:
+    if len(np.unique(tail)) == 1 and len(tail) > 2 and not is_binary(values):
         return "one constant"
+    others = np.where(filled, np.nan, values)
+    with np.errstate(all="ignore"):
+        for what, middle in (("mean", np.nanmean(others, axis=0)), ("median", np.nanmedian(others, axis=0))):
+            level = np.broadcast_to(middle, values.shape)[filled]
+            if np.mean(np.abs(tail - level) <= 1e-6 + 1e-4 * np.abs(level)) > 0.8:
+                return f"the symbol's {what}"
+        past = ctx.close / ahead(ctx.close, -horizon) - 1
+        if np.mean(np.abs(tail - past[filled]) <= 1e-6) > 0.8:
+            return "the move that ends at the row"
     return "unknown values"
 
 
