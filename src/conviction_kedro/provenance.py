@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "leakage_audit": ("audit", "features", "labels"),
     "modeling": ("models", "tuning", "oof", "folds"),
     "ensembling": ("ensembling", "evaluation", "oof", "models"),
-    "reporting": ("reporting", "evaluation", "portfolio", "oof", "models"),
+    "reporting": ("reporting", "evaluation", "portfolio", "oof", "models", "audit", "features", "labels"),
     "feature_groups": ("oof", "models", "evaluation"),
     "inference": ("market", "panel", "features"),
     "monitoring": ("market", "panel", "labels", "features", "serving", "monitoring", "evaluation"),

@@ -195,6 +195,59 @@ def fitted_targets(oof: pl.DataFrame, modeling: ModelingParameters) -> tuple[str
     return tuple(target for target in modeling.targets if target in made)
 
 
+_MONEY = {
+    "net_bps": ("net_bps", "net_lo", "net_hi"),
+    "break_even_bps": ("break_even_bps", "break_even_lo", "break_even_hi"),
+    "sharpe_net": ("sharpe_net", "sharpe_net_lo", "sharpe_net_hi"),
+}
+
+
+def of_evidence(economics: pl.DataFrame, placebos: pl.DataFrame, overfitting: pl.DataFrame) -> pl.DataFrame:
+    """Return one record for each (target, model) with what stands behind its score, for the run that has the score.
+
+    Money is that of the trade at the beginning of the label's span: ``net_bps``, ``break_even_bps``, ``sharpe_net`` with ``_lo`` and
+    ``_hi``, ``turnover``, ``cost_bps`` of the long-short book, ``active_bps`` of the optimised one less equal weights; ``placebo_lo``,
+    ``placebo_hi`` (lowest and highest AUC), ``placebo_n``, ``placebo_inside`` (1 when all are inside their band); ``pbo``.
+    """
+    metrics: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in economics.filter("of_label").iter_rows(named=True):
+        mine = metrics.setdefault((row["target"], row["model"]), {})
+        if row["book"] == "long_short":
+            mine |= {"turnover": row["turnover"], "cost_bps": row["cost_bps"]}
+            for name, columns in _MONEY.items():
+                mine |= _known(name, row, columns)
+        elif row["book"] == "optimised_active":
+            mine |= _known("active_bps", row, _MONEY["net_bps"])
+    for (target, model), part in placebos.group_by("target", "model", maintain_order=True):
+        metrics.setdefault((str(target), str(model)), {}).update(
+            placebo_lo=min(part["auc_pooled"]),
+            placebo_hi=max(part["auc_pooled"]),
+            placebo_n=part.height,
+            placebo_inside=int(part["inside"].all()),
+        )
+    weight = pl.col("n_sessions")
+    pbo = overfitting.group_by("target", maintain_order=True).agg((pl.col("pbo") * weight).sum() / weight.sum())
+    for target, value in pbo.iter_rows():
+        metrics.setdefault((target, "ensemble"), {}).update(pbo=value)
+    rows = [
+        _record(
+            f"{target}/{model}",
+            name=f"{target} | {model}",
+            params={},
+            metrics=found,
+            tags={"target": target, "model": model},
+        )
+        for (target, model), found in sorted(metrics.items())
+    ]
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def _known(name: str, row: Mapping[str, Any], columns: tuple[str, str, str]) -> dict[str, float]:
+    """Return a value with its interval, or nothing: no number without its interval."""
+    values = [row[column] for column in columns]
+    return {} if None in values else dict(zip((name, f"{name}_lo", f"{name}_hi"), values, strict=True))
+
+
 def with_kind(scores: pl.DataFrame, modeling: ModelingParameters, *, split: str = "oof") -> pl.DataFrame:
     """Add `kind` (model, ensemble, baseline) and `split` to a table of scores."""
     kind = (

@@ -42,6 +42,7 @@ class Behind:
     economics: pl.DataFrame
     quantiles: pl.DataFrame
     not_evaluated: Mapping[str, str]
+    quarantine: tuple[str, ...]
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of `ReportContents` that this fills."""
@@ -56,7 +57,7 @@ class Behind:
             "quantiles": self.quantiles,
         }
         shown = {name: table for name, table in tables.items() if table.height}
-        return {**shown, "not_evaluated": self.not_evaluated}
+        return {**shown, "not_evaluated": self.not_evaluated, "quarantine": self.quarantine}
 
 
 def not_evaluated(profile: str, undefined: pl.DataFrame, economics_omitted: pl.DataFrame) -> dict[str, str]:

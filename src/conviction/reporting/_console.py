@@ -32,7 +32,11 @@ def console_summary(contents: ReportContents, *, next_steps: Mapping[str, str] |
 
     head = headline(contents)
     top = [f"VERDICT  {head.word}"]
-    sentences = [head.sentence] if head.level == "stop" or not head.targets else [v.sentence for v in head.targets]
+    sentences = (
+        [head.sentence]
+        if head.level == "stop" or contents.quarantine or not head.targets
+        else [v.sentence for v in head.targets]
+    )
     for sentence in sentences:
         top.extend(textwrap.wrap(sentence, _WIDTH, initial_indent="  ", subsequent_indent="    "))
     if len(top) > 10:

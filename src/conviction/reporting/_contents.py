@@ -207,6 +207,8 @@ class ReportContents:
         `target`, `model`, `kind`, `rank_correlation`, `lo`, `n_folds`, `n_seeds`, `selected` (features above shadows), `features`.
     not_evaluated : mapping of str to str
         What this run did not evaluate -> why. Shown, so that silence is never taken for a pass.
+    quarantine : tuple of str
+        Sentences about scores that are too good to be honest, and what the second audit said; they overrule every verdict.
 
     Raises
     ------
@@ -237,6 +239,7 @@ class ReportContents:
     decay: pl.DataFrame | None = None
     stability: pl.DataFrame | None = None
     not_evaluated: Mapping[str, str] = field(default_factory=dict)
+    quarantine: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_counts(self)

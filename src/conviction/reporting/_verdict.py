@@ -113,6 +113,10 @@ def headline(contents: ReportContents) -> Headline:
         return Headline(
             level="none", word=WORDS["none"], sentence="No score with an interval is defined.", targets=verdicts
         )
+    if contents.quarantine:
+        return Headline(
+            level="suspicious", word=WORDS["suspicious"], sentence=" ".join(contents.quarantine), targets=verdicts
+        )
     level = min((verdict.level for verdict in verdicts), key=SEVERITY.index)
     sentence = " ".join(verdict.sentence for verdict in verdicts)
     return Headline(level=level, word=_word(level, verdicts), sentence=sentence, targets=verdicts)

@@ -14,6 +14,7 @@ from conviction_kedro.hooks._provenance import asked_for
 from conviction_kedro.parameters import flatten, validate_parameters
 from conviction_kedro.presenting import dataset_input, description, headline, headline_metrics, origin_tags
 from conviction_kedro.provenance import tree_difference
+from conviction_kedro.quarantine import tags as quarantine_tags
 from conviction_kedro.resuming import outputs_of
 from conviction_kedro.run_record import (
     DIFF_FILE,
@@ -141,6 +142,9 @@ class TrackingHooks:
             self._say_which_data()
         if dataset_name in _HEADLINES:
             self._describe(data)
+        if dataset_name == "second_audit":
+            for name, value in quarantine_tags(data).items():
+                self._store.tag(name, value)
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:

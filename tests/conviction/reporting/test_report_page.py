@@ -262,3 +262,13 @@ def test_a_single_seed_without_shadows_is_not_called_evaluated(page):
     assert "5 folds, 1 seed<" in section
     assert "not evaluated" in section
     assert "4 of 41" in section
+
+
+def test_a_quarantine_overrules_every_verdict(make):
+    sentence = "relative | logistic (oof): auc_daily 0.9100 lies above 0.55 as a whole."
+    page = render_report(make(quarantine=(sentence, "The audit was asked again.")))
+    top = page[: page.index("<h2>")]
+    assert "Too good: look for a leak" in top
+    assert sentence in top
+    assert "The audit was asked again." in top
+    assert "Above chance and above the baselines" not in page

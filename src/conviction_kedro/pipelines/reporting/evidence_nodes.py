@@ -8,11 +8,14 @@ import polars as pl
 
 from conviction.audit import AuditedPanel
 from conviction.evaluation import EvaluationParameters
+from conviction.features import FeatureParameters
+from conviction.folds import FoldParameters, FoldPlan
 from conviction.portfolio import PortfolioParameters
-from conviction_kedro import gate_facts, runtime
+from conviction_kedro import gate_facts, quarantine, records, runtime
 from conviction_kedro.examining import LOOKED_BEHIND, examine
 from conviction_kedro.judging import money
-from conviction_kedro.parameters import DataParameters
+from conviction_kedro.parameters import AuditParameters, DataParameters
+from conviction_kedro.pipelines.leakage_audit.nodes import audit
 from conviction_kedro.report_contents import of_panel
 
 
@@ -75,3 +78,29 @@ def gather_gate_facts(
         reasons=gate_facts.known_reasons(profile, economics_omitted),
     )
     return facts.model_dump(mode="json")
+
+
+def ask_the_audit_again(
+    scores: pl.DataFrame,
+    panel: pl.DataFrame,
+    feature_matrix: pl.DataFrame,
+    labels: pl.DataFrame,
+    fold_plan: FoldPlan,
+    data: DataParameters,
+    features: FeatureParameters,
+    folds: FoldParameters,
+    audit_parameters: AuditParameters,
+    seed: int,
+) -> dict[str, Any]:
+    """Return which scores are too good to be honest, and what a stricter audit says when there are any."""
+    reasons = quarantine.too_good(scores)
+    if not reasons:
+        return quarantine.NOTHING
+    again = quarantine.stricter(audit_parameters)
+    report, _, _ = audit(panel, feature_matrix, labels, fold_plan, data, features, folds, again, seed + 1)
+    return quarantine.answer(reasons, report, n_cuts=again.n_cuts)
+
+
+def record_evidence(economics: pl.DataFrame, placebo_scores: pl.DataFrame, overfitting: pl.DataFrame) -> pl.DataFrame:
+    """Return the records that add money, placebos and overfitting to the runs of the scores."""
+    return records.of_evidence(economics, placebo_scores, overfitting)

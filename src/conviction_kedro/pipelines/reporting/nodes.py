@@ -14,6 +14,7 @@ from conviction_kedro import records, runtime
 from conviction_kedro.examining import selection_table
 from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table, with_deflation
 from conviction_kedro.parameters import ModelingParameters
+from conviction_kedro.quarantine import sentences
 from conviction_kedro.report_contents import Behind, assemble, not_evaluated, of_panel
 
 NEXT_STEPS = {
@@ -63,6 +64,7 @@ def write_report(
     economics: pl.DataFrame,
     quantile_returns: pl.DataFrame,
     economics_omitted: pl.DataFrame,
+    second_audit: dict[str, Any],
     profile: str,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
@@ -85,6 +87,7 @@ def write_report(
             placebo=placebo_scores,
             economics=economics,
             quantiles=quantile_returns,
+            quarantine=sentences(second_audit),
             not_evaluated=not_evaluated(profile, undefined, economics_omitted),
         ),
         provenance=runtime.current().provenance,

@@ -30,6 +30,21 @@ def create_pipeline() -> Pipeline:
                 name="look_behind",
             ),
             Node(
+                evidence_nodes.ask_the_audit_again,
+                [
+                    *("scores", "panel", "feature_matrix", "labels", "fold_plan"),
+                    *("params:data", "params:features", "params:folds", "params:audit", "params:seed"),
+                ],
+                "second_audit",
+                name="ask_the_audit_again",
+            ),
+            Node(
+                evidence_nodes.record_evidence,
+                ["economics", "placebo_scores", "overfitting"],
+                "evidence_records",
+                name="record_evidence",
+            ),
+            Node(
                 evidence_nodes.gather_gate_facts,
                 [
                     "scores",
@@ -68,6 +83,7 @@ def create_pipeline() -> Pipeline:
                     "economics",
                     "quantile_returns",
                     "economics_omitted",
+                    "second_audit",
                     "params:profile",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
