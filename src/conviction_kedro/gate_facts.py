@@ -18,17 +18,6 @@ CANDIDATE = "ensemble"
 QUICK = "Not evaluated with profile=quick; run with profile=full (--params=profile=full)."
 
 
-STABILITY_SCHEMA: dict[str, Any] = {
-    "target": pl.String,
-    "model": pl.String,
-    "kind": pl.String,
-    "rank_correlation": pl.Float64,
-    "lo": pl.Float64,
-    "n_folds": pl.Int64,
-    "n_seeds": pl.Int64,
-}
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -41,6 +41,8 @@ class Behind:
     placebo: pl.DataFrame
     economics: pl.DataFrame
     quantiles: pl.DataFrame
+    importance: pl.DataFrame
+    stability: pl.DataFrame
     not_evaluated: Mapping[str, str]
     quarantine: tuple[str, ...]
 
@@ -55,6 +57,8 @@ class Behind:
             "placebo": self.placebo,
             "economics": self.economics,
             "quantiles": self.quantiles,
+            "importance": self.importance,
+            "stability": self.stability,
         }
         shown = {name: table for name, table in tables.items() if table.height}
         return {**shown, "not_evaluated": self.not_evaluated, "quarantine": self.quarantine}

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from conviction.ensembling import PLACEBO_SCHEMA
+from conviction.evaluation import STABILITY_SCHEMA
 from conviction.portfolio import ECONOMICS_SCHEMA
-from conviction_kedro.gate_facts import STABILITY_SCHEMA, GateFacts, gather, known_reasons
+from conviction_kedro.gate_facts import GateFacts, gather, known_reasons
 
 AUDITED = SimpleNamespace(certificate=SimpleNamespace(frame_sha="f" * 64, sha="c" * 64))
 CHOICE = pl.DataFrame({"target": ["relative"], "choice": ["rank_mean"]})

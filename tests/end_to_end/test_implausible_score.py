@@ -35,7 +35,7 @@ def test_a_planted_auc_beyond_honesty_is_called_too_good_though_the_audit_passes
     assert again["n_cuts"] == 12
     assert again["verdict"] == "pass"
     assert "VERDICT  Too good: look for a leak" in done.stdout
-    assert "audit was asked again" in done.stdout
+    assert "audit was asked again" in " ".join(done.stdout.split())
     assert "Too good: look for a leak" in (folder / "report.html").read_text()
     (candidate,) = json.loads((folder / "gate_facts.json").read_text())["candidates"]
     assert candidate["verdict"] == "implausible"

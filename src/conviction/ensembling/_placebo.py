@@ -10,14 +10,14 @@ from conviction.ensembling._ensemble import ensemble
 from conviction.errors import EvaluationError
 from conviction.evaluation import METRICS, placebo_band, placebo_panel, score_table
 from conviction.observer import Observer, SilentObserver
-from conviction.oof import fit_out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from conviction.ensembling.parameters import EnsemblingParameters
     from conviction.evaluation import EvaluationParameters
     from conviction.folds import FoldPlan
+    from conviction.oof import Fits
 
 CHOSEN = "ensemble"
 PLACEBO_SCHEMA: dict[str, Any] = {
@@ -34,15 +34,13 @@ def placebo_table(
     audited: Any,
     plan: FoldPlan,
     *,
+    fit: Callable[..., Fits],
     targets: Sequence[str],
-    models: Sequence[str],
-    params: Mapping[str, Mapping[str, Mapping[str, Any]]],
     ensembling: EnsemblingParameters,
     evaluation: EvaluationParameters,
     n_placebos: int,
     confidence: float,
     seed: int,
-    n_jobs: int = 1,
     observer: Observer | None = None,
 ) -> pl.DataFrame:
     """Fit every model and the ensemble on permuted labels, several times, and say whether all AUCs hold one half.
@@ -55,10 +53,11 @@ def placebo_table(
     ----------
     audited : AuditedPanel
     plan : FoldPlan
-    targets, models : sequence of str
-        What the run fits and combines.
-    params : mapping
-        `target/model` -> fold -> parameters, as for `conviction.oof.fit_out_of_fold`.
+    fit : callable
+        ``fit(panel, plan, seed=)`` as `conviction.oof.fit_out_of_fold` with everything else settled: the fits of the run that the
+        placebos stand beside.
+    targets : sequence of str
+        Targets that are combined.
     ensembling : EnsemblingParameters
     evaluation : EvaluationParameters
     n_placebos : int
@@ -66,7 +65,6 @@ def placebo_table(
     confidence : float
         Of the band, over all rows together.
     seed : int
-    n_jobs : int
     observer : Observer, optional
 
     Returns
@@ -93,9 +91,7 @@ def placebo_table(
     parts = []
     for number in range(n_placebos):
         panel = placebo_panel(audited, plan, seed=seed + number, block=evaluation.min_block)
-        oof = fit_out_of_fold(
-            panel, plan, targets=targets, models=models, params=params, seed=seed + number, n_jobs=n_jobs
-        ).predictions
+        oof = fit(panel, plan, seed=seed + number).predictions
         combined = [
             ensemble(oof, target=target, ensembling=ensembling, seed=seed + number).oof.filter(
                 pl.col("model") == CHOSEN

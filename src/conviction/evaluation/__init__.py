@@ -7,6 +7,18 @@ from conviction.evaluation._compare import Comparison, compare
 from conviction.evaluation._confidence_set import model_confidence_set
 from conviction.evaluation._decay import ic_decay
 from conviction.evaluation._explain import Stability, cluster_features, importance_stability, permutation_importance
+from conviction.evaluation._importances import (
+    CLUSTER_SCHEMA,
+    RUNS_SCHEMA,
+    SHADOW_SCHEMA,
+    STABILITY_SCHEMA,
+    ShadowPanel,
+    cluster_table,
+    importance_runs,
+    shadow_panel,
+    shadow_table,
+    stability_table,
+)
 from conviction.evaluation._ledger import (
     LedgerOverfitting,
     LedgerTrials,
@@ -36,6 +48,7 @@ from conviction.evaluation._resampling import (
     newey_west_mean,
 )
 from conviction.evaluation._score import METRICS, Scores, score, score_table
+from conviction.evaluation._selection import out_of_fold_selected, select_features
 from conviction.evaluation._shadow import shadow_features, shadow_selection
 from conviction.evaluation._simulate import simulate_null_oof
 from conviction.evaluation._trials import (
@@ -50,7 +63,11 @@ from conviction.evaluation._verdict import Judgement, Verdict, detectable_lift, 
 from conviction.evaluation.parameters import EvaluationParameters
 
 __all__ = [
+    "CLUSTER_SCHEMA",
     "METRICS",
+    "RUNS_SCHEMA",
+    "SHADOW_SCHEMA",
+    "STABILITY_SCHEMA",
     "BacktestOverfitting",
     "BootstrapEstimate",
     "Comparison",
@@ -63,6 +80,7 @@ __all__ = [
     "MeanEstimate",
     "PlaceboPanel",
     "Scores",
+    "ShadowPanel",
     "Stability",
     "Verdict",
     "auc",
@@ -72,6 +90,7 @@ __all__ = [
     "block_length",
     "bootstrap_estimate",
     "cluster_features",
+    "cluster_table",
     "compare",
     "daily_auc",
     "daily_rank_ic",
@@ -82,6 +101,7 @@ __all__ = [
     "effective_trials",
     "expected_best",
     "ic_decay",
+    "importance_runs",
     "importance_stability",
     "judge",
     "known_base_rate",
@@ -92,6 +112,7 @@ __all__ = [
     "newey_west_lags",
     "newey_west_mean",
     "null_auc_se",
+    "out_of_fold_selected",
     "overfitting_probability",
     "per_symbol",
     "permutation_importance",
@@ -102,8 +123,12 @@ __all__ = [
     "reliability",
     "score",
     "score_table",
+    "select_features",
     "sessions_needed",
     "shadow_features",
+    "shadow_panel",
     "shadow_selection",
+    "shadow_table",
     "simulate_null_oof",
+    "stability_table",
 ]

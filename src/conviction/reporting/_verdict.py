@@ -114,8 +114,10 @@ def headline(contents: ReportContents) -> Headline:
             level="none", word=WORDS["none"], sentence="No score with an interval is defined.", targets=verdicts
         )
     if contents.quarantine:
+        first, *others, asked = contents.quarantine
+        more = f" {len(others)} more score{'' if len(others) == 1 else 's'} likewise." if others else ""
         return Headline(
-            level="suspicious", word=WORDS["suspicious"], sentence=" ".join(contents.quarantine), targets=verdicts
+            level="suspicious", word=WORDS["suspicious"], sentence=f"{first}{more} {asked}", targets=verdicts
         )
     level = min((verdict.level for verdict in verdicts), key=SEVERITY.index)
     sentence = " ".join(verdict.sentence for verdict in verdicts)

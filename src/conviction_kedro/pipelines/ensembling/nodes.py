@@ -12,6 +12,7 @@ from conviction.evaluation import EvaluationParameters
 from conviction.folds import FoldPlan
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import AssuranceParameters, ModelingParameters
+from conviction_kedro.refitting import fit_again
 
 
 def combine(
@@ -31,6 +32,7 @@ def run_placebos(
     audited_panel: AuditedPanel,
     fold_plan: FoldPlan,
     best_parameters: dict[str, Any],
+    oof: pl.DataFrame,
     modeling: ModelingParameters,
     ensembling: EnsemblingParameters,
     evaluation: EvaluationParameters,
@@ -42,17 +44,16 @@ def run_placebos(
     """Return the scores of models and ensemble on labels permuted by session; no row with profile=quick."""
     if profile != "full":
         return pl.DataFrame(schema=PLACEBO_SCHEMA)
+    targets = records.fitted_targets(oof, modeling)
     return placebo_table(
         audited_panel,
         fold_plan,
-        targets=modeling.targets,
-        models=modeling.models,
-        params=best_parameters,
+        fit=fit_again(modeling, best_parameters, targets=targets, n_jobs=n_jobs),
+        targets=targets,
         ensembling=ensembling,
         evaluation=evaluation,
         n_placebos=assurance.n_placebos,
         confidence=assurance.placebo_confidence,
         seed=seed,
-        n_jobs=n_jobs,
         observer=runtime.current().observer,
     )

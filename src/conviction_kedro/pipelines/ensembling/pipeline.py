@@ -23,6 +23,7 @@ def create_pipeline() -> Pipeline:
                     "audited_panel",
                     "fold_plan",
                     "best_parameters",
+                    "oof",
                     "params:modeling",
                     "params:ensembling",
                     "params:evaluation",

@@ -11,11 +11,12 @@ from conviction.evaluation import EvaluationParameters
 from conviction.features import FeatureParameters
 from conviction.folds import FoldParameters, FoldPlan
 from conviction.portfolio import PortfolioParameters
-from conviction_kedro import gate_facts, quarantine, records, runtime
+from conviction_kedro import explaining, gate_facts, quarantine, records, runtime
 from conviction_kedro.examining import LOOKED_BEHIND, examine
 from conviction_kedro.judging import money
-from conviction_kedro.parameters import AuditParameters, DataParameters
+from conviction_kedro.parameters import AssuranceParameters, AuditParameters, DataParameters, ModelingParameters
 from conviction_kedro.pipelines.leakage_audit.nodes import audit
+from conviction_kedro.refitting import fit_again
 from conviction_kedro.report_contents import of_panel
 
 
@@ -54,6 +55,37 @@ def look_behind(
     return tuple(tables[name] for name in LOOKED_BEHIND)
 
 
+def explain_models(
+    audited_panel: AuditedPanel,
+    fold_plan: FoldPlan,
+    best_parameters: dict[str, Any],
+    oof: pl.DataFrame,
+    models: dict[str, Any],
+    importances: pl.DataFrame,
+    modeling: ModelingParameters,
+    evaluation: EvaluationParameters,
+    assurance: AssuranceParameters,
+    profile: str,
+    seed: int,
+    n_jobs: int,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return how stable importances are, which features stand above shadows, and what clusters of features are worth."""
+    again = fit_again(modeling, best_parameters, targets=records.fitted_targets(oof, modeling), n_jobs=n_jobs)
+    found = explaining.explain(
+        audited_panel,
+        fold_plan,
+        fit=again,
+        models=models,
+        importances=importances,
+        evaluation=evaluation,
+        assurance=assurance,
+        thorough=profile == "full",
+        seed=seed,
+        observer=runtime.current().observer,
+    )
+    return found.stability, found.shadows, found.clusters
+
+
 def gather_gate_facts(
     scores: pl.DataFrame,
     ensemble_choice: pl.DataFrame,
@@ -61,6 +93,7 @@ def gather_gate_facts(
     ledger: pl.DataFrame,
     trials: pl.DataFrame,
     placebo_scores: pl.DataFrame,
+    importance_stability: pl.DataFrame,
     economics: pl.DataFrame,
     economics_omitted: pl.DataFrame,
     profile: str,
@@ -73,7 +106,7 @@ def gather_gate_facts(
         audited_panel=audited_panel,
         ledger=of_panel(ledger, trials),
         placebos=placebo_scores,
-        stability=pl.DataFrame(schema=gate_facts.STABILITY_SCHEMA),
+        stability=importance_stability.filter(pl.col("n_seeds") > 1),
         economics=economics,
         reasons=gate_facts.known_reasons(profile, economics_omitted),
     )

@@ -12,6 +12,7 @@ from conviction.folds import FoldPlan
 from conviction.reporting import console_summary, figures, render_report
 from conviction_kedro import records, runtime
 from conviction_kedro.examining import selection_table
+from conviction_kedro.explaining import importance_shares, with_selected
 from conviction_kedro.judging import daily_auc_table, luck_lines, symbol_table, with_deflation
 from conviction_kedro.parameters import ModelingParameters
 from conviction_kedro.quarantine import sentences
@@ -65,6 +66,9 @@ def write_report(
     quantile_returns: pl.DataFrame,
     economics_omitted: pl.DataFrame,
     second_audit: dict[str, Any],
+    importances: pl.DataFrame,
+    importance_stability: pl.DataFrame,
+    shadow_scores: pl.DataFrame,
     profile: str,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
@@ -87,6 +91,8 @@ def write_report(
             placebo=placebo_scores,
             economics=economics,
             quantiles=quantile_returns,
+            importance=importance_shares(importances),
+            stability=with_selected(importance_stability, shadow_scores),
             quarantine=sentences(second_audit),
             not_evaluated=not_evaluated(profile, undefined, economics_omitted),
         ),

@@ -30,6 +30,16 @@ def create_pipeline() -> Pipeline:
                 name="look_behind",
             ),
             Node(
+                evidence_nodes.explain_models,
+                [
+                    *("audited_panel", "fold_plan", "best_parameters", "oof", "models", "importances"),
+                    *("params:modeling", "params:evaluation", "params:assurance"),
+                    *("params:profile", "params:seed", "params:n_jobs"),
+                ],
+                ["importance_stability", "shadow_scores", "cluster_importance"],
+                name="explain_models",
+            ),
+            Node(
                 evidence_nodes.ask_the_audit_again,
                 [
                     *("scores", "panel", "feature_matrix", "labels", "fold_plan"),
@@ -53,6 +63,7 @@ def create_pipeline() -> Pipeline:
                     "ledger",
                     "trials",
                     "placebo_scores",
+                    "importance_stability",
                     "economics",
                     "economics_omitted",
                     "params:profile",
@@ -84,6 +95,9 @@ def create_pipeline() -> Pipeline:
                     "quantile_returns",
                     "economics_omitted",
                     "second_audit",
+                    "importances",
+                    "importance_stability",
+                    "shadow_scores",
                     "params:profile",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
