@@ -28,6 +28,7 @@ _SQLITE = "sqlite:///"
 _PARAM_BATCH = 100
 _PARAM_LENGTH = 6000
 _AXES = ("target", "model")
+_TABLES_TAG = "mlflow.loggedArtifacts"
 _METRIC_BATCH = 1000
 _CURVE_POINTS = 100
 
@@ -97,6 +98,7 @@ class RunStore:
         self._experiment = experiment_id
         self._parent = ""
         self._children: dict[str, str] = {}
+        self._tables: list[dict[str, str]] = []
 
     @property
     def run_id(self) -> str:
@@ -153,6 +155,10 @@ class RunStore:
         """Set one tag of the parent."""
         self._client.set_tag(self._parent, name, value)
 
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics of the parent."""
+        self._log(self._parent, {}, metrics, {})
+
     def upsert_children(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Create or complete one child run for each record.
 
@@ -163,17 +169,26 @@ class RunStore:
         """
         for record in records:
             key = str(record["record_key"])
-            if key not in self._children:
+            tags = {name: str(value) for name, value in json.loads(record["tags"]).items()}
+            fresh = key not in self._children
+            if fresh:
                 parent_key = record.get("parent_key")
                 parent = self._children[str(parent_key)] if parent_key else self._parent
+                # Tags that come with the run cost no transaction of their own.
                 run = self._client.create_run(
-                    self._experiment, run_name=str(record["name"]), tags={PARENT_TAG: parent, "record_key": key}
+                    self._experiment,
+                    run_name=str(record["name"]),
+                    tags={**tags, PARENT_TAG: parent, "record_key": key},
                 )
                 self._children[key] = run.info.run_id
-            tags = json.loads(record["tags"])
             # Also as parameters: only these are axes of MLflow's parallel coordinates.
             axes = {name: tags[name] for name in _AXES if name in tags}
-            self._log(self._children[key], axes | json.loads(record["params"]), json.loads(record["metrics"]), tags)
+            self._log(
+                self._children[key],
+                axes | json.loads(record["params"]),
+                json.loads(record["metrics"]),
+                {} if fresh else tags,
+            )
             self._client.set_terminated(self._children[key])
 
     def log_content(self, content: bytes, *, file_name: str, folder: str, run_id: str | None = None) -> None:
@@ -184,12 +199,18 @@ class RunStore:
             self._client.log_artifact(run_id or self._parent, str(path), folder or None)
 
     def log_table(self, table: pl.DataFrame, *, file_name: str) -> None:
-        """Log a frame as a table that MLflow shows; one without rows is logged as the sentence that there is nothing."""
-        if table.is_empty():
-            self._client.log_text(self._parent, "no rows\n", file_name.removesuffix(".json") + ".txt")
-            return
+        """Log a frame, without columns of lists, as a table that MLflow shows.
+
+        `MlflowClient.log_table` would append to what an unfinished run has logged; here the newest content is the only one.
+        """
         flat = table.select(name for name, dtype in table.schema.items() if not dtype.is_nested())
-        self._client.log_table(self._parent, flat.to_pandas(), file_name)
+        split = {"columns": flat.columns, "data": flat.rows()}
+        folder, _, name = file_name.rpartition("/")
+        self.log_content(json.dumps(split, default=str).encode(), file_name=name, folder=folder)
+        entry = {"path": file_name, "type": "table"}
+        if entry not in self._tables:
+            self._tables.append(entry)
+            self.tag(_TABLES_TAG, json.dumps(self._tables))
 
     def log_curves(self, curves: pl.DataFrame) -> None:
         """Log the learning curve of every fold as the history of a metric of its child run, at most 100 points each.

@@ -15,6 +15,7 @@ from conviction_kedro.parameters import flatten, validate_parameters
 from conviction_kedro.presenting import dataset_input, description, headline, headline_metrics, origin_tags
 from conviction_kedro.provenance import tree_difference
 from conviction_kedro.quarantine import tags as quarantine_tags
+from conviction_kedro.resources import Meter
 from conviction_kedro.resuming import outputs_of
 from conviction_kedro.run_record import (
     DIFF_FILE,
@@ -105,15 +106,25 @@ class TrackingHooks:
     def _catch_up(self, done: list[Node]) -> None:
         """Record again what the unfinished run made: it may have been killed after saving and before recording."""
         made = {name: (dataset, dataset.load()) for name, dataset in outputs_of(done, self._catalog)}
-        self.after_node_run({name: data for name, (_, data) in made.items()})
+        self._upsert({name: data for name, (_, data) in made.items()})
         for name, (_, data) in made.items():
             self.after_dataset_saved(name, data)
 
     @hook_impl
-    def after_node_run(self, outputs: dict[str, Any]) -> None:
-        """Upsert one child run for each record that the node returned."""
+    def before_node_run(self) -> None:
+        """Start the meter."""
+        self._meter = Meter()
+
+    @hook_impl
+    def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
+        """Log what the node cost and upsert one child run for each record that it returned."""
         if self._store is None:
             return
+        self._store.log_metrics(self._meter.read(node.name))
+        self._upsert(outputs)
+
+    def _upsert(self, outputs: dict[str, Any]) -> None:
+        assert self._store is not None  # noqa: S101  # checked by the callers
         for name, data in outputs.items():
             if name.endswith(_RECORDS):
                 self._store.upsert_children(data.to_dicts())
