@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 _KIB = 1024.0
 
 
+def _cpu_seconds() -> float:
+    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in parts)
+
+
 @dataclass(frozen=True)
 class Meter:
     """Started when a node begins.
@@ -21,7 +26,7 @@ class Meter:
     """
 
     wall: float = field(default_factory=time.perf_counter)
-    cpu: float = field(default_factory=lambda: _cpu_seconds())
+    cpu: float = field(default_factory=_cpu_seconds)
 
     def read(self, node: str) -> dict[str, float]:
         """Return the metrics of a node that has ended.
@@ -34,11 +39,6 @@ class Meter:
             f"node.{node}.cpu_seconds": _cpu_seconds() - self.cpu,
             "peak_memory_mb": _peak_memory_mb(),
         }
-
-
-def _cpu_seconds() -> float:
-    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
 def _peak_memory_mb() -> float:
