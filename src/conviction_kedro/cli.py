@@ -11,12 +11,14 @@ from kedro.framework.cli.project import run as kedro_run
 
 from conviction_kedro.console import readable_errors
 from conviction_kedro.endpoint import endpoint, serve
+from conviction_kedro.engine_choice import choose_engine, only_the_request
 from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
 from conviction_kedro.processed import export, repair
 from conviction_kedro.promotion import promote, rollback
 from conviction_kedro.runs.comparing import compare
 from conviction_kedro.runs.listing import runs
+from conviction_kedro.sagemaker_commands import sagemaker
 from conviction_kedro.standalone import audit
 from conviction_kedro.usage import check_usage
 
@@ -38,12 +40,21 @@ def _run(*, fresh: bool, **options: Any) -> None:
     warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
     assert kedro_run.callback is not None  # noqa: S101  # click commands made from functions have one
     with readable_errors():
+        engine = choose_engine(options, Path.cwd())
         check_usage(options, Path.cwd())
+        if options.pop("dry_run", False):
+            options |= only_the_request(options, engine=engine)
         kedro_run.callback(**options)
 
 
 _FRESH = click.Option(["--fresh"], is_flag=True, help="Begin anew, though the same command was killed before it ended.")
-cli.add_command(click.Command("run", params=[*kedro_run.params, _FRESH], callback=_run, help=kedro_run.help))
+_DRY_RUN = click.Option(
+    ["--dry-run"],
+    is_flag=True,
+    help="Delegated tuning: write the requests, their checks and the most they can cost; call nothing.",
+)
+_OPTIONS = [*kedro_run.params, _FRESH, _DRY_RUN]
+cli.add_command(click.Command("run", params=_OPTIONS, callback=_run, help=kedro_run.help))
 cli.add_command(audit)
 cli.add_command(fetch)
 cli.add_command(pin)
@@ -55,3 +66,4 @@ cli.add_command(promote)
 cli.add_command(rollback)
 cli.add_command(serve)
 cli.add_command(endpoint)
+cli.add_command(sagemaker)

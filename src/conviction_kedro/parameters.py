@@ -17,6 +17,7 @@ from conviction.panel import DecisionTime, SourceParameters
 from conviction.portfolio import PortfolioParameters
 from conviction_kedro.gate import PromotionParameters
 from conviction_kedro.modeling_parameters import ModelingParameters as ModelingParameters  # noqa: PLC0414  # part of this module's interface
+from conviction_kedro.sagemaker import SageMakerParameters
 
 
 class Closed(BaseModel):
@@ -180,7 +181,7 @@ class WorkspaceParameters(Closed):
     source: Literal["embedded", "long_table", "synthetic"]
     universe: str
     profile: Literal["quick", "full"]
-    engine: Literal["local", "dask"]
+    engine: Literal["local", "dask", "sagemaker", "sagemaker-local"]
     n_jobs: int = Field(ge=1)
     seed: int = Field(ge=0)
     paths: PathParameters
@@ -201,6 +202,7 @@ class WorkspaceParameters(Closed):
     sources: SourceParameters = SourceParameters()
     synthetic: SyntheticParameters = SyntheticParameters()
     dask: DaskParameters = DaskParameters()
+    sagemaker: SageMakerParameters = SageMakerParameters()
     dataset_pin: str | None = Field(default=None, description="on the command line only; see conviction_kedro.pinning")
 
 

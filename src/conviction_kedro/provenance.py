@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data_engineering": ("market", "panel", "labels", "features", "folds"),
     "leakage_audit": ("audit", "features", "labels"),
     "modeling": ("models", "tuning", "oof", "folds"),
+    "delegated_tuning": ("models", "tuning", "oof", "folds"),
     "ensembling": ("ensembling", "evaluation", "oof", "models"),
     "reporting": ("reporting", "evaluation", "portfolio", "oof", "models", "audit", "features", "labels"),
     "feature_groups": ("oof", "models", "evaluation"),

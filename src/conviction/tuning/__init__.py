@@ -1,6 +1,6 @@
 """Nested tuning: each outer fold searches on its own training sessions; every trial goes on the ledger."""
 
-from conviction.tuning._all import Tunings, tune_all, tunings_of
+from conviction.tuning._all import Tunings, searches_of, tune_all, tunings_of
 from conviction.tuning._delegated import gather_trials, stage_rows
 from conviction.tuning._feature_space import feature_search_space
 from conviction.tuning._objective import objective_value
@@ -19,6 +19,7 @@ __all__ = [
     "objective_value",
     "opened",
     "search_space",
+    "searches_of",
     "stage_rows",
     "tune",
     "tune_all",

@@ -96,14 +96,9 @@ def tune_all(
     -------
     Tunings
     """
-    pairs, _ = choose_variants(audited, targets=targets, models=models, on_missing_extra=on_missing_extra)
-    served: dict[tuple[str, str], list[str]] = {}
-    for target, variant in pairs:
-        if _is_searched(variant, untuned, tuning):
-            served.setdefault((target, variant.model), []).append(variant.label)
-    for model in dict.fromkeys(model for _, model in served):
-        if model_spec(model).capabilities.tunable:
-            search_space(model, tuning)
+    served = searches_of(
+        audited, targets=targets, models=models, tuning=tuning, untuned=untuned, on_missing_extra=on_missing_extra
+    )
     results: dict[tuple[str, str], TuningResult] = {}
     ledger = empty_ledger()
     for target, model in served:
@@ -125,6 +120,35 @@ def tune_all(
         results[target, model] = result
         ledger = result.ledger
     return tunings_of(results, served=served)
+
+
+def searches_of(
+    audited: Audited,
+    *,
+    targets: Sequence[str],
+    models: Sequence[str],
+    tuning: TuningParameters,
+    untuned: Sequence[str] = (),
+    on_missing_extra: OnMissingExtra = "error",
+) -> dict[tuple[str, str], list[str]]:
+    """Return the searches that `tune_all` makes: (target, model of the registry) -> names of the models that they serve.
+
+    Raises
+    ------
+    TuningError
+        If a range is unknown or impossible.
+    MissingExtraError, ModelError
+        As for `conviction.oof.choose_variants`.
+    """
+    pairs, _ = choose_variants(audited, targets=targets, models=models, on_missing_extra=on_missing_extra)
+    served: dict[tuple[str, str], list[str]] = {}
+    for target, variant in pairs:
+        if _is_searched(variant, untuned, tuning):
+            served.setdefault((target, variant.model), []).append(variant.label)
+    for model in dict.fromkeys(model for _, model in served):
+        if model_spec(model).capabilities.tunable:
+            search_space(model, tuning)
+    return served
 
 
 def tunings_of(

@@ -67,6 +67,7 @@ def gather_trials(
     tuning: TuningParameters,
     seed: int,
     trials: Mapping[int, Sequence[Mapping[str, Any]]],
+    params: Mapping[str, Any] | None = None,
     score_configured: bool = True,
     n_threads: int = 1,
 ) -> TuningResult:
@@ -74,7 +75,7 @@ def gather_trials(
 
     Parameters
     ----------
-    audited, plan, target, model, tuning, seed, n_threads
+    audited, plan, target, model, tuning, seed, params, n_threads
         As for `tune`.
     trials : mapping of int to sequence of mappings
         Outer fold -> finished trials, each with `value`, `scores` (one a stage), `by_session`, `params`, `facts`,
@@ -93,7 +94,7 @@ def gather_trials(
         If a fold has no finished trial, or a trial lacks a field.
     """
     check_plan_is_audited(audited, plan)
-    base = model_spec(model).parse(None).model_dump(mode="json", by_alias=True)
+    base = model_spec(model).parse(params).model_dump(mode="json", by_alias=True)
     space = search_space(model, tuning)
     rows = LabelledRows(audited, target=target)
     objective = tuning.objective_for(len(rows.symbols))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
 
-TEXTS = ("summary", "group_table", "inference_note", "drift_note")
+TEXTS = ("tuning_plan", "trial_table", "summary", "group_table", "inference_note", "drift_note")
 FAILURE_TABLE = "audit_table"
 
 

@@ -4,6 +4,7 @@ from conviction_kedro.sagemaker._archive import Archive, code_archive, packed
 from conviction_kedro.sagemaker._bundle import Bundle, csv_bundle, training_bundle
 from conviction_kedro.sagemaker._clients import DELEGATED, Clients, aws_clients, open_clients
 from conviction_kedro.sagemaker._collect import Delegated, analyse, analysis_text, collect, list_trials, trial_table
+from conviction_kedro.sagemaker._endpoint import deploy, endpoint_requests, invoke, model_archive, teardown
 from conviction_kedro.sagemaker._errors import (
     CredentialsError,
     EndpointError,
@@ -49,15 +50,19 @@ __all__ = [
     "code_archive",
     "collect",
     "csv_bundle",
+    "deploy",
     "describe",
+    "endpoint_requests",
     "image_uri",
     "inference_image",
     "instance_hours",
+    "invoke",
     "job_name",
     "kind_of",
     "launch_plan",
     "list_trials",
     "make_upload",
+    "model_archive",
     "online_checks",
     "open_clients",
     "packed",
@@ -68,6 +73,7 @@ __all__ = [
     "require_passed",
     "stepped",
     "stop_job",
+    "teardown",
     "training_bundle",
     "training_quotas",
     "trial_table",

@@ -153,6 +153,8 @@ def collect(
     tuning: TuningParameters,
     seed: int,
     clients: Clients,
+    configured: Mapping[str, Mapping[str, Any]] | None = None,
+    served: Mapping[tuple[str, str], Sequence[str]] | None = None,
     score_configured: bool = True,
 ) -> Delegated:
     """Return what a launch found, in the shape of a search here.
@@ -163,9 +165,11 @@ def collect(
         Jobs that ended.
     plan : mapping
         Of `plan_jobs`.
-    audited, folds, tuning, seed
+    audited, folds, tuning, seed, configured
         As for `conviction.tuning.tune_all`.
     clients : Clients
+    served : mapping, optional
+        See `conviction.tuning.tunings_of`.
     score_configured : bool
         See `gather_trials`.
 
@@ -176,28 +180,26 @@ def collect(
     """
     table = trial_table(watch, plan, clients=clients)
     results = {}
-    targets = dict.fromkeys(job["target"] for job in plan["jobs"])
-    models = dict.fromkeys(model for job in plan["jobs"] for model in job["models"])
-    for target in targets:
-        for model in models:
-            own = table.filter((pl.col("target") == target) & (pl.col("model") == model))
-            finished = {}
-            for fold in folds.folds:
-                part = own.filter((pl.col("fold") == fold) & (pl.col("status") == "completed"))
-                if part.is_empty():
-                    _tell(watch, own.filter(pl.col("fold") == fold), f"{target}/{model}/{fold}", plan)
-                finished[fold] = [_finished(row) for row in part.iter_rows(named=True)]
-            results[target, model] = gather_trials(
-                audited,
-                folds,
-                target=target,
-                model=model,
-                tuning=tuning,
-                seed=seed,
-                trials=finished,
-                score_configured=score_configured,
-            )
-    return Delegated(tunings_of(results), table, analyse(table, watch))
+    for target, model in dict.fromkeys((job["target"], model) for job in plan["jobs"] for model in job["models"]):
+        own = table.filter((pl.col("target") == target) & (pl.col("model") == model))
+        finished = {}
+        for fold in folds.folds:
+            part = own.filter((pl.col("fold") == fold) & (pl.col("status") == "completed"))
+            if part.is_empty():
+                _tell(watch, own.filter(pl.col("fold") == fold), f"{target}/{model}/{fold}", plan)
+            finished[fold] = [_finished(row) for row in part.iter_rows(named=True)]
+        results[target, model] = gather_trials(
+            audited,
+            folds,
+            target=target,
+            model=model,
+            tuning=tuning,
+            seed=seed,
+            params=(configured or {}).get(model),
+            trials=finished,
+            score_configured=score_configured,
+        )
+    return Delegated(tunings_of(results, served=served), table, analyse(table, watch))
 
 
 def _finished(row: Mapping[str, Any]) -> dict[str, Any]:

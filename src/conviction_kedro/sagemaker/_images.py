@@ -105,10 +105,8 @@ IMAGES: dict[str, Image] = {
         library=True,
     ),
 }
-INFERENCE_TAGS = {
-    "xgboost": ("sagemaker-xgboost", "3.0-5"),
-    "sklearn": ("sagemaker-scikit-learn", "1.4-2-cpu-py3"),
-}
+# The champion needs the library: an image with a Python that can run it, whose toolkit installs requirements.txt.
+INFERENCE = ("pytorch-inference", "2.6.0-cpu-py312-ubuntu22.04-sagemaker")
 
 
 def is_gpu(instance: str) -> bool:
@@ -170,10 +168,16 @@ def image_uri(
     return f"{registry(account, region)}/{image.repository}:{tag}"
 
 
-def inference_image(kind: str, *, region: str) -> str:
-    """Return the image that serves a model: the framework image, whose server answers /ping through our `model_fn`."""
-    repository, tag = INFERENCE_TAGS[kind]
-    return f"{registry(_FRAMEWORK_ACCOUNTS[region], region)}/{repository}:{tag}"
+def inference_image(*, region: str) -> str:
+    """Return the image that serves the champion.
+
+    Examples
+    --------
+    >>> inference_image(region="eu-west-1")
+    '763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker'
+    """
+    repository, tag = INFERENCE
+    return f"{registry(_DEEP_ACCOUNTS.get(region, _DEEP_ACCOUNT), region)}/{repository}:{tag}"
 
 
 def registry(account: str, region: str) -> str:

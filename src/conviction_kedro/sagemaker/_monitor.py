@@ -122,7 +122,7 @@ def watch_jobs(
             sleep(min(settings.poll_seconds, max(0.0, until - clock())))
     except KeyboardInterrupt:
         logger.warning(
-            "the jobs go on without this process; `kedro run --pipeline=modeling --env=... --from-nodes=launch_tuning` "
+            "the jobs go on without this process; `kedro run --pipeline=modeling --env=... --from-nodes=modeling.launch_tuning` "
             "watches them again: %s",
             ", ".join(watch.jobs[key]["name"] for key in watch.running),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from conviction.models import model_spec
 from conviction.tuning import search_space
 from conviction_kedro.sagemaker._archive import Archive, code_archive
@@ -16,7 +18,7 @@ from conviction_kedro.sagemaker._preflight import check_table
 from conviction_kedro.sagemaker._request import JobIdentity, TrainingData, build_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conviction.folds import FoldPlan
     from conviction.oof import Audited
@@ -48,12 +50,13 @@ class Upload:
 
 
 def make_upload(
-    audited: Audited, plan: FoldPlan, *, targets: Sequence[str], models: Sequence[str], tuning: TuningParameters
+    audited: Audited, plan: FoldPlan, *, searches: Sequence[tuple[str, str]], tuning: TuningParameters
 ) -> Upload:
     """Return data and code of the jobs; the same inputs give the same bytes and so the same addresses."""
+    targets = list(dict.fromkeys(target for target, _ in searches))
     return Upload(
         training_bundle(audited, plan, targets=targets, folds=plan.folds, inner_folds=tuning.inner_folds),
-        {model: code_archive(model) for model in models},
+        {model: code_archive(model) for model in dict.fromkeys(model for _, model in searches)},
     )
 
 
@@ -61,12 +64,12 @@ def plan_jobs(
     audited: Audited,
     plan: FoldPlan,
     *,
-    targets: Sequence[str],
-    models: Sequence[str],
+    searches: Sequence[tuple[str, str]],
     tuning: TuningParameters,
     settings: SageMakerParameters,
     seed: int,
     identity: RunIdentity,
+    configured: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return every job of a delegated search: one for each target, fold and model (or all models together).
 
@@ -74,8 +77,10 @@ def plan_jobs(
 
     Parameters
     ----------
-    audited, plan, targets, models, tuning, seed
+    audited, plan, tuning, seed, configured
         As for `conviction.tuning.tune_all`.
+    searches : sequence of (target, model)
+        As `conviction.tuning.searches_of` gives them.
     settings : SageMakerParameters
     identity : RunIdentity
 
@@ -99,9 +104,10 @@ def plan_jobs(
             allowed="an empty tuning.features",
             fix="search them with engine=local, then delegate with the values found as features parameters",
         )
+    models = list(dict.fromkeys(model for _, model in searches))
     for model in models:
         image_uri(model, region=settings.region, overrides=settings.images)
-    upload = make_upload(audited, plan, targets=targets, models=models, tuning=tuning)
+    upload = make_upload(audited, plan, searches=searches, tuning=tuning)
     root = f"s3://{settings.bucket}/{settings.prefix}"
     data = TrainingData(
         uri=f"{root}/{upload.bundle.prefix}",
@@ -109,10 +115,9 @@ def plan_jobs(
         pin=identity.pin,
         code={model: f"{root}/{archive.key}" for model, archive in upload.code.items()},
     )
-    groups = [tuple(models)] if settings.together else [(model,) for model in models]
-    n_trials = max(1, tuning.n_trials - (len(groups[0]) if settings.score_configured else 0))
     jobs: list[dict[str, Any]] = []
-    for target in targets:
+    for target, groups in _groups(searches, together=settings.together).items():
+        objective = tuning.objective_for(_n_symbols(audited, target))
         for fold in plan.folds:
             for group in groups:
                 job = JobIdentity(
@@ -121,13 +126,16 @@ def plan_jobs(
                     ),
                     target=target,
                     fold=fold,
-                    objective=tuning.objective_for(audited.frame["symbol"].n_unique()),
+                    objective=objective,
                     seed=seed,
-                    n_trials=n_trials,
+                    n_trials=max(1, tuning.n_trials - settings.score_configured) * len(group),
                     commit=identity.commit,
                     run_id=identity.run_id,
                     base={
-                        model: model_spec(model).parse(None).model_dump(mode="json", by_alias=True) for model in group
+                        model: model_spec(model)
+                        .parse((configured or {}).get(model))
+                        .model_dump(mode="json", by_alias=True)
+                        for model in group
                     },
                 )
                 spaces = {model: search_space(model, tuning) for model in group}
@@ -150,6 +158,18 @@ def plan_jobs(
         },
         "region": settings.region,
     }
+
+
+def _groups(searches: Sequence[tuple[str, str]], *, together: bool) -> dict[str, list[tuple[str, ...]]]:
+    """Return, for each target, the models that are searched in one job."""
+    models: dict[str, list[str]] = {}
+    for target, model in searches:
+        models.setdefault(target, []).append(model)
+    return {target: [tuple(own)] if together else [(model,) for model in own] for target, own in models.items()}
+
+
+def _n_symbols(audited: Audited, target: str) -> int:
+    return int(audited.frame.filter(pl.col(target).is_not_null())["symbol"].n_unique())
 
 
 def _instances(models: tuple[str, ...], settings: SageMakerParameters) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -58,12 +59,18 @@ class EndpointStandIn:
             path.write_bytes(content)
         environment = dict(container.get("Environment", {}))
         program = home / "code" / environment.get("SAGEMAKER_PROGRAM", "inference.py")
-        self._endpoints[name] = {"status": "Creating", "process": None, "port": None}
+        self._endpoints[name] = {
+            "status": "Creating",
+            "process": None,
+            "port": None,
+            "config": request["EndpointConfigName"],
+        }
         if self._tuning.faults.unhealthy or not program.exists():
             return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/x"}
         process = subprocess.Popen(
             [sys.executable, str(program), "--serve", str(home)],
             cwd=program.parent,
+            env={**os.environ, **environment, "PYTHONPATH": str(program.parent)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -85,7 +92,11 @@ class EndpointStandIn:
                 endpoint["status"] = "InService"
             elif endpoint["asked"] > 3:
                 endpoint["status"] = "Failed"
-        answer = {"EndpointName": name, "EndpointStatus": endpoint["status"]}
+        answer = {
+            "EndpointName": name,
+            "EndpointStatus": endpoint["status"],
+            "EndpointConfigName": endpoint["config"],
+        }
         if endpoint["status"] == "Failed":
             answer["FailureReason"] = (
                 "The primary container for production variant champion did not pass the ping health check. Please check "

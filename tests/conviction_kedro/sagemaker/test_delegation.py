@@ -57,7 +57,7 @@ class Delegation:
             "instances": ("ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.large"),
         }  # fmt: skip
         self.settings = SageMakerParameters(**{**own, **settings})
-        inputs = {"targets": targets, "models": models, "tuning": tuning}
+        inputs = {"searches": [(target, model) for target in targets for model in models], "tuning": tuning}
         self.upload = make_upload(panel, plan, **inputs)
         self.plan = plan_jobs(
             panel, plan, **inputs, settings=self.settings, seed=5, identity=RunIdentity(universe="six", run_id="r1")
@@ -130,7 +130,7 @@ def test_the_same_data_and_code_are_uploaded_once(cloud, panel, one_fold):
 def test_several_algorithms_in_one_job(cloud, panel, one_fold):
     job = Delegation(
         cloud(), panel, one_fold, models=("xgboost", "lightgbm", "random_forest"), together=True,
-        tuning=TuningParameters(n_trials=6),
+        tuning=TuningParameters(n_trials=2),
     )  # fmt: skip
     assert len(job.plan["jobs"]) == 1
     found = job.run()
