@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from conviction.errors import ModelError
+from conviction.models import _dask
 from conviction.models._block import Block, balanced
 from conviction.models._fitted import ranked
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LIGHTGBM_FILE = "lightgbm.txt"
 XGBOOST_FILE = "xgboost.ubj"
+# LightGBM copies the sample to double with its row numbers: all rows would take three times the matrix.
+_BIN_SAMPLE = 10_000
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
@@ -84,8 +87,7 @@ def _lightgbm_sets(train: Block, inner: Block | None, params: LightGBMParameters
     if key not in train.cache:
         dataset_params = {
             "max_bin": params.max_bin,
-            # LightGBM copies the sample to double with its row numbers: all rows would take three times the matrix.
-            "bin_construct_sample_cnt": 20_000,
+            "bin_construct_sample_cnt": _BIN_SAMPLE,
             "feature_pre_filter": False,
             "verbosity": -1,
             "num_threads": 1,
@@ -123,16 +125,22 @@ def fit_lightgbm(
 
     stopping = params.early_stopping_rounds
     need_inner(inner, params, name="lightgbm")
-    dataset, watched = _lightgbm_sets(train, inner if stopping else None, params)
     native = {
         **params.model_dump(
-            exclude={"n_estimators", "early_stopping_rounds", "early_stopping_metric", "max_bin", "class_balance"}
+            exclude={
+                "n_estimators",
+                "early_stopping_rounds",
+                "early_stopping_metric",
+                "max_bin",
+                "class_balance",
+                "training",
+            }
         ),
         "objective": "binary",
         "metric": {"auc": "auc", "logloss": "binary_logloss"}[params.early_stopping_metric],
         "subsample_freq": 1,
         "max_bin": params.max_bin,
-        "bin_construct_sample_cnt": 20_000,
+        "bin_construct_sample_cnt": _BIN_SAMPLE,
         "feature_pre_filter": False,
         "seed": seed,
         "num_threads": n_threads,
@@ -140,6 +148,13 @@ def fit_lightgbm(
         "force_row_wise": True,
         "verbosity": -1,
     }
+    if params.training == "dask":
+        whole = _dask.train_lightgbm(native, train, rounds=params.n_estimators, balance=params.class_balance)
+        best, curve = whole.current_iteration(), ()
+        if stopping and inner is not None:
+            best, curve = _dask.best_round(whole, inner, metric=params.early_stopping_metric, patience=stopping)
+        return LightGBMEstimator(lgb.Booster(model_str=whole.model_to_string(num_iteration=best)), int(best), curve)
+    dataset, watched = _lightgbm_sets(train, inner if stopping else None, params)
     watched_scores: dict[str, dict[str, list[float]]] = {}
     booster = lgb.train(
         native,
@@ -246,10 +261,10 @@ def fit_xgboost(
 
     stopping = params.early_stopping_rounds
     need_inner(inner, params, name="xgboost")
-    matrix, watched = _xgboost_sets(train, inner if stopping else None, params)
     native = {
         **params.model_dump(
-            by_alias=True, exclude={"n_estimators", "early_stopping_rounds", "early_stopping_metric", "class_balance"}
+            by_alias=True,
+            exclude={"n_estimators", "early_stopping_rounds", "early_stopping_metric", "class_balance", "training"},
         ),
         "objective": "binary:logistic",
         "eval_metric": params.early_stopping_metric,
@@ -259,15 +274,22 @@ def fit_xgboost(
         "verbosity": 0,
     }
     watched_scores: dict[str, dict[str, list[float]]] = {}
-    booster = xgb.train(
-        native,
-        matrix,
-        num_boost_round=params.n_estimators,
-        evals=[(watched, "inner")] if watched is not None else None,
-        early_stopping_rounds=stopping,
-        evals_result=watched_scores,
-        verbose_eval=False,
-    )
+    if params.training == "dask":
+        booster, watched_scores = _dask.train_xgboost(
+            native, train, inner, rounds=params.n_estimators, stopping=stopping, max_bin=params.max_bin,
+            balance=params.class_balance, names=native_names(train.features),
+        )  # fmt: skip
+    else:
+        matrix, watched = _xgboost_sets(train, inner if stopping else None, params)
+        booster = xgb.train(
+            native,
+            matrix,
+            num_boost_round=params.n_estimators,
+            evals=[(watched, "inner")] if watched is not None else None,
+            early_stopping_rounds=stopping,
+            evals_result=watched_scores,
+            verbose_eval=False,
+        )
     best = booster.best_iteration + 1 if stopping else booster.num_boosted_rounds()
     kept = xgb.Booster()
     kept.load_model(bytearray(booster[:best].save_raw("ubj")))

@@ -6,6 +6,7 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ import polars as pl
 from conviction.errors import ModelError, SeenRowError
 from conviction.frames import SESSION
 from conviction.models._block import Block
+from conviction.models._dask import is_distributed, predict_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,6 +125,8 @@ class FittedModel:
             )
         if not len(block):
             return np.empty(0)
+        if is_distributed(block):
+            return predict_parts(partial(_predict_matrix, self), block.matrix)
         return np.asarray(self.estimator.predict(block), dtype=np.float64)
 
     def importance(self) -> pl.DataFrame | None:
@@ -241,6 +245,10 @@ class FittedModel:
             feature_parameters=meta.get("feature_parameters", {}),
             curve=tuple(meta.get("curve", ())),
         )
+
+
+def _predict_matrix(fitted: FittedModel, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(fitted.estimator.predict(Block(fitted.feature_names, matrix)), dtype=np.float64)
 
 
 def _from_files(files: dict[str, bytes]) -> FittedModel:

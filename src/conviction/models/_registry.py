@@ -13,6 +13,7 @@ from conviction.models._baselines import fit_base_rate, fit_momentum, fit_revers
 from conviction.models._block import Block, check_training
 from conviction.models._boosting import fit_lightgbm, fit_xgboost, load_lightgbm, load_xgboost
 from conviction.models._catboost import fit_catboost, load_catboost
+from conviction.models._dask import is_distributed
 from conviction.models._fitted import FittedModel, seen_sessions
 from conviction.models._forest import fit_random_forest, load_random_forest
 from conviction.models._gru import fit_gru, load_gru
@@ -205,6 +206,13 @@ def fit_blocks(
     """Fit a registered model on blocks that are already matrices; `fit_model` does it from frames."""
     spec = model_spec(name)
     typed = spec.parse(params)
+    if is_distributed(train) and getattr(typed, "training", "local") != "dask":
+        raise ModelError(
+            what=f"{name} cannot be fitted on rows that lie on a cluster",
+            got="a block whose matrix is a dask.array",
+            allowed="lightgbm or xgboost with training='dask'",
+            fix="set training to 'dask', or fit on rows in memory",
+        )
     check_training(train, name=name)
     if inner is not None:
         check_training(inner, name=f"{name}, inner block")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class ModelParameters(BaseModel):
@@ -84,7 +84,29 @@ class BoostingParameters(ModelParameters):
     class_balance: bool = False
 
 
-class LightGBMParameters(BoostingParameters):
+class ClusterParameters(BoostingParameters):
+    """Boosting that a cluster can do together.
+
+    Parameters
+    ----------
+    training : {"local", "dask"}
+        "dask": the library's own distributed training on the workers of the active `distributed.Client`, each holding a
+        share of the training rows; for a panel larger than one machine. What is learnt equals the local fit, up to
+        rounding, only where no rows are sampled (`subsample=1`) and no feature has more distinct values than bins.
+    """
+
+    training: Literal["local", "dask"] = "local"
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The parameters of a local fit are those that it always had: studies and ledgers go by them.
+        plain: dict[str, Any] = handler(self)
+        if plain.get("training") == "local":
+            del plain["training"]
+        return plain
+
+
+class LightGBMParameters(ClusterParameters):
     """LightGBM; names as in its scikit-learn interface."""
 
     learning_rate: float = Field(default=0.03, gt=0, le=1)
@@ -98,7 +120,7 @@ class LightGBMParameters(BoostingParameters):
     min_split_gain: float = Field(default=0.0, ge=0)
 
 
-class XGBoostParameters(BoostingParameters):
+class XGBoostParameters(ClusterParameters):
     """XGBoost; names as in its native interface, so that a delegated container takes the same table."""
 
     eta: float = Field(default=0.03, gt=0, le=1)

@@ -5,6 +5,7 @@ from conviction.oof._final import final_plan, fit_on_everything
 from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold, out_of_fold_by_symbol
 from conviction.oof._groups import FeatureSubset, out_of_fold_by_group
 from conviction.oof._jobs import jobs_within_cores
+from conviction.oof._partitioned import PartitionedPanel
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
 from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
 from conviction.oof._tunable import FEATURE_PREFIX, TunablePanel, split_parameters, with_features
@@ -24,6 +25,7 @@ __all__ = [
     "OnMissingExtra",
     "OofResult",
     "ParametersByFold",
+    "PartitionedPanel",
     "TunablePanel",
     "Variant",
     "check_plan_is_audited",

@@ -12,6 +12,7 @@ from conviction.errors import CertificateError, FoldError, ModelError
 from conviction.folds import FoldPlan, contaminated_by
 from conviction.frames import KEY, SESSION, SYMBOL, check_panel
 from conviction.models import Block
+from conviction.oof._partitioned import PartitionedPanel
 from conviction.oof._weights import sample_weights
 from conviction.oof.parameters import FittingParameters
 
@@ -61,7 +62,9 @@ class LabelledRows:
             raise ModelError.from_unknown_name(kind="target", name=target, known=audited.targets)
         frame = audited.frame
         returns = [column for column in frame.columns if column.startswith("target_")]
-        check_panel(frame, name="audited panel", required=[*audited.features, target, "t0", "t1"])
+        far = audited if isinstance(audited, PartitionedPanel) else None
+        features = () if far else audited.features
+        check_panel(frame, name="audited panel", required=[*features, target, "t0", "t1"])
         if len(returns) != 1:
             raise ModelError(
                 what="the audited panel must have one forward return",
@@ -80,7 +83,9 @@ class LabelledRows:
         self.spans = labelled.select(*KEY, "t0", "t1")
         rows = labelled.sort(SESSION, SYMBOL)
         self.keys = rows.select(KEY)
-        self.matrix: NDArray[np.float32] = _matrix(frame, self.features, rows["row"].to_numpy())
+        self.matrix: NDArray[np.float32] = (
+            far.labelled(target) if far else _matrix(frame, self.features, rows["row"].to_numpy())
+        )
         self.y: NDArray[np.float64] = rows[target].cast(pl.Float64).to_numpy()
         self.forward_return = rows[returns[0]].cast(pl.Float64).alias("forward_return")
         self._day = rows[SESSION].to_physical().to_numpy()

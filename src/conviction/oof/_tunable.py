@@ -52,7 +52,7 @@ class TunablePanel:
     --------
     >>> from types import SimpleNamespace
     >>> from conviction.testing import synthetic_market
-    >>> bars = synthetic_market(n_symbols=4, n_sessions=30, seed=0).bars
+    >>> bars = synthetic_market(n_symbols=4, n_sessions=60, seed=0).bars
     >>> features = FeatureParameters(sets=(), names=("vol_ewma",))
     >>> audited = SimpleNamespace(frame=build_features(bars, features=features).matrix, features=("vol_ewma",), targets=())
     >>> tunable = TunablePanel(audited, panel=bars, configured=features)

@@ -168,7 +168,7 @@ def tune(
         )
     certificate = getattr(audited, "certificate", None)
     identity = {
-        "panel_sha": fingerprint(audited.frame) if certificate is None else certificate.frame_sha,
+        "panel_sha": _content_sha(audited, certificate),
         "plan_sha": plan.hash,
         "target": target,
         "model": model,
@@ -237,6 +237,12 @@ def search_space(model: str, tuning: TuningParameters) -> SearchSpace:
             fix="leave it out of the tuned models; out_of_fold fits it as it is",
         )
     return space
+
+
+def _content_sha(audited: Audited, certificate: Any) -> str:
+    if certificate is not None:
+        return str(certificate.frame_sha)
+    return str(getattr(audited, "content_sha", None) or fingerprint(audited.frame))
 
 
 def _best(trials: list[dict[str, Any]], *, margin: float) -> dict[str, Any]:
