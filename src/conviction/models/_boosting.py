@@ -150,7 +150,8 @@ def fit_lightgbm(
     }
     if params.training == "dask":
         whole = _dask.train_lightgbm(native, train, rounds=params.n_estimators, balance=params.class_balance)
-        best, curve = whole.current_iteration(), ()
+        best = whole.current_iteration()
+        curve: tuple[float, ...] = ()
         if stopping and inner is not None:
             best, curve = _dask.best_round(whole, inner, metric=params.early_stopping_metric, patience=stopping)
         return LightGBMEstimator(lgb.Booster(model_str=whole.model_to_string(num_iteration=best)), int(best), curve)

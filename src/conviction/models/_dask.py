@@ -41,13 +41,14 @@ def active_client(model: str) -> Any:
         If there is no active client.
     """
     try:
-        from distributed import default_client
+        import distributed
     except ImportError as error:
         raise MissingExtraError.for_extra(
             feature=f"training={'dask'!r} of {model}", package="distributed", extra="dask"
         ) from error
+    library: Any = distributed  # it has no types
     try:
-        return default_client()
+        return library.default_client()
     except ValueError as error:
         raise ModelError(
             what=f"{model} is to be trained on a Dask cluster, and none is connected",
@@ -85,11 +86,12 @@ def on_workers(model: str, train: Callable[[Any, list[str]], Any]) -> Any:
 
 
 def _attempt(address: str, train: Callable[[Any, list[str]], Any]) -> tuple[Any, list[str]]:
-    from distributed import Client
+    import distributed
 
+    library: Any = distributed
     result: list[Any] = []
     failure: list[BaseException] = []
-    client = Client(address, set_as_default=False)
+    client = library.Client(address, set_as_default=False)
     try:
         client.wait_for_workers(1, timeout=60)
         workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
@@ -135,8 +137,9 @@ def _gone(client: Any, workers: list[str]) -> list[str]:
 
 def distributed_rows(client: Any, workers: list[str], block: Block, *, weight: NDArray[np.float64] | None) -> Any:
     """Return features, labels and weights as Dask arrays of the same row chunks, spread over the workers in order."""
-    import dask.array as da
+    import dask.array
 
+    da: Any = dask.array  # it has no types
     if not is_distributed(block):
         bounds = np.linspace(0, len(block), len(workers) + 1).astype(int)
         pieces = [
@@ -146,7 +149,8 @@ def distributed_rows(client: Any, workers: list[str], block: Block, *, weight: N
         matrix = _as_array(pieces, np.diff(bounds), len(block.features), np.float32)
     else:
         # Each part has its place, so that sampled rows and sums do not depend on how busy a worker was.
-        whole = block.matrix.rechunk({1: -1})
+        far: Any = block.matrix
+        whole = far.rechunk({1: -1})
         parts, rows = whole.to_delayed().ravel(), np.array(whole.chunks[0])
         places = (np.cumsum(rows) - rows / 2) * len(workers) // rows.sum()
         pieces = [
@@ -161,12 +165,13 @@ def distributed_rows(client: Any, workers: list[str], block: Block, *, weight: N
 
 
 def _as_array(pieces: list[Any], rows: Any, columns: int, dtype: Any) -> Any:
-    import dask
-    import dask.array as da
+    import dask.array
+    from dask.delayed import delayed
 
+    da: Any = dask.array
     return da.concatenate(
         [
-            da.from_delayed(dask.delayed(piece), shape=(int(n), columns), dtype=dtype)
+            da.from_delayed(delayed(piece), shape=(int(n), columns), dtype=dtype)
             for piece, n in zip(pieces, rows, strict=True)
         ]
     )
