@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export KEDRO_DISABLE_TELEMETRY := true
 
-.PHONY: help setup run test test-all test-least check format server viz viz-build ui serve docs lock clean setup-%  bench-%
+.PHONY: help setup run test test-all test-least check format server viz viz-build ui serve retrain docs lock clean setup-%  bench-%
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -88,6 +88,9 @@ server: $(STAMPS)/team  ## a tracking server for a team: PostgreSQL and S3 (docs
 
 serve: $(STAMPS)/core  ## serve the champion: http://127.0.0.1:5001 (ENV=synthetic, AS_OF=2024-03-05T22:00 to replay)
 	@$(BIN)/kedro serve --port $${PORT:-5001} $(if $(ENV),--env=$(ENV)) $(if $(AS_OF),--as-of=$(AS_OF))
+
+retrain: $(STAMPS)/core  ## fetch, audit, tune, evaluate, promote only through the gate (ENV=massive, PARAMS=key=value)
+	@$(BIN)/kedro retrain $(if $(ENV),--env=$(ENV)) $(if $(PARAMS),--params="$(PARAMS)")
 
 viz: $(STAMPS)/viz  ## explore the pipelines: http://127.0.0.1:4141
 	@$(BIN)/kedro viz run --include-hooks --host 127.0.0.1 --port $${PORT:-4141} --no-browser

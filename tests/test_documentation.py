@@ -127,7 +127,7 @@ def kedro_commands():
 def test_commands_of_the_pages_exist(page, command):
     words = [word for word in command.split() if not re.fullmatch(r"[A-Z_]+=\S+", word)]
     tool = Path(words[0]).name
-    known = {"git", "cd", "cp", "export", "open", "aws", "python", "source", "pip"}
+    known = {"git", "cd", "curl", "cp", "export", "open", "aws", "python", "source", "pip"}
     if tool == "make":
         for target in words[1:]:
             if "=" not in target:

@@ -16,6 +16,7 @@ from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin
 from conviction_kedro.processed import export, repair
 from conviction_kedro.promotion import promote, rollback
+from conviction_kedro.retraining import retrain
 from conviction_kedro.runs.comparing import compare
 from conviction_kedro.runs.listing import runs
 from conviction_kedro.sagemaker_commands import sagemaker
@@ -67,3 +68,4 @@ cli.add_command(rollback)
 cli.add_command(serve)
 cli.add_command(endpoint)
 cli.add_command(sagemaker)
+cli.add_command(retrain)

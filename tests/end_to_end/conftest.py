@@ -107,3 +107,20 @@ def new_workspace(tmp_path, project_dir):
 def fresh_workspace(new_workspace):
     """A workspace in which nothing ran yet."""
     return new_workspace("workspace")
+
+
+@pytest.fixture(scope="session")
+def shared_workspace(tmp_path_factory, project_dir):
+    """A function that makes a workspace in which nothing ran yet, for a module to share."""
+    return lambda name: make_workspace(tmp_path_factory.mktemp(name), project_dir)
+
+
+@pytest.fixture
+def copy_of(tmp_path):
+    """A function that copies a workspace, the test's own to break."""
+
+    def copied(workspace):
+        shutil.copytree(workspace.root, tmp_path / "workspace")
+        return Workspace(tmp_path / "workspace")
+
+    return copied
