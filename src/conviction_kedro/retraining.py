@@ -37,8 +37,7 @@ def run_everything(env: str | None, params: str) -> None:
     RetrainError
         If it failed; its own output says why.
     """
-    given = ",".join(part for part in ("profile=full", params) if part)
-    command = [sys.executable, "-m", "kedro", "run", f"--params={given}", *([f"--env={env}"] if env else [])]
+    command = [sys.executable, "-m", "kedro", "run", f"--params={params}", *([f"--env={env}"] if env else [])]
     done = subprocess.run(command, cwd=Path.cwd(), check=False)
     if done.returncode != 0:
         raise RetrainError(
@@ -62,11 +61,12 @@ def retrain(env: str | None, params: str, *, require_promotion: bool) -> None:
 
     Exit code 0: promoted, or refused so that what is served stays; 1: a step failed (or refused, with --require-promotion).
     """
-    parsed = _split_params(None, None, f"profile=full,{params}" if params else "profile=full")
+    given = ",".join(part for part in ("profile=full", params) if part)
+    parsed: dict[str, Any] = _split_params(click.get_current_context(), None, given)
     with readable_errors():
         for name, line in ingest(env, parsed).items():
             click.echo(f"FETCHED  {name}: {line}")
-        run_everything(env, params)
+        run_everything(env, given)
         promoted = promote_run(latest_run(env, parsed), env=env, params=parsed)
     click.echo(f"\nRETRAINED  {'promoted' if promoted else 'refused by the gate: what was served is served on'}")
     sys.exit(EXIT_PROMOTED if promoted or not require_promotion else EXIT_REFUSED)

@@ -25,6 +25,8 @@ _OVERLAP = 3
 # Logarithms of the index closer than this are not told apart: a column that is the same every month may breathe.
 _SMALLEST_SPREAD = 0.1
 _FLOOR = 1e-6
+# Earlier periods helped to make the bins and have neighbours on both sides, the newest has not: simulation asks for this much more.
+_MARGIN = 0.6
 _SCHEMA = {
     "column": pl.String, "kind": pl.String, "psi": pl.Float64, "psi_usual": pl.Float64, "psi_high": pl.Float64,
     "p_value": pl.Float64, "q_value": pl.Float64, "drifted": pl.Boolean,
@@ -199,7 +201,7 @@ def _left_out(indices: Floats, disjoint: npt.NDArray[np.int64]) -> Floats:
 
 def _level(odd: Floats, share: float) -> float:
     """Return the q-value that at most `share` of the periods, the newest counted among them, undercut."""
-    allowed = int(np.floor(share * (len(odd) + 1))) - 1
+    allowed = int(np.floor(_MARGIN * share * (len(odd) + 1))) - 1
     if allowed < 0:
         return 0.0
     return float(np.sort(odd)[min(allowed, len(odd) - 1)])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from conviction.serving import ServedModel
+    from conviction_kedro.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,27 @@ class ChampionDataset(AbstractDataset[NoReturn, ServedChampion | None]):
         """Say which registry is meant: the content of tracking.yml and the project's folder."""
         self._config, self._root = config, root
 
-    def load(self) -> ServedChampion | None:
-        """Return the champion."""
+    def identity(self) -> str:
+        """Return which version it is, without reading the model; what a run's provenance names."""
+        found = self._registry().champion()
+        return "no champion" if found is None else f"version {found.version} of run {found.run_id}"
+
+    def _registry(self) -> Registry:
         if self._config is None:
             message = "the registry is not known outside a Kedro session"
             raise DatasetError(message)
+        from conviction_kedro.registry import Registry
+
+        return Registry.open(self._config, self._root)
+
+    def load(self) -> ServedChampion | None:
+        """Return the champion."""
         from mlflow.artifacts import download_artifacts
 
         from conviction.serving import ServedModel
-        from conviction_kedro.registry import Registry
         from conviction_kedro.serving import FILES
 
-        registry = Registry.open(self._config, self._root)
+        registry = self._registry()
         found = registry.champion()
         if found is None:
             return None

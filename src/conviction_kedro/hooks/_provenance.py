@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 
 from conviction.frames import fingerprint
 from conviction_kedro import runtime
-from conviction_kedro.datasets import Snapshot, SnapshotError
+from conviction_kedro.datasets import ChampionDataset, Snapshot, SnapshotError
 from conviction_kedro.observers import make_observer
 from conviction_kedro.parameters import validate_parameters
 from conviction_kedro.pinning import pin_tags
@@ -129,6 +129,9 @@ def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
             continue
         if isinstance(dataset, Snapshot):
             contents[name] = str((dataset.sidecar() or {}).get("content_sha"))
+            continue
+        if isinstance(dataset, ChampionDataset):
+            contents[name] = dataset.identity()
             continue
         try:
             frame = dataset.load()
