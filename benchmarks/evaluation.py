@@ -1,10 +1,12 @@
 """Does a 95 % interval hold the truth in 95 % of cases? Coverage by simulation, and the speed of one score.
 
 500 panels in which nothing is predictable, though nothing in them is independent either: the labels are those of 20 real
-stocks over a random window of 1990 to 2022 (all stocks of a day move together), the scores are made of real momentum,
+stocks over a random window of 2001 to 2022 (all stocks of a day move together), the scores are made of real momentum,
 reversal and volatility features of another window, at least a year away, with the stocks exchanged at random (scores are persistent and
 move together as well). A label asks whether a stock does better than its own median over all years: were some stocks better bets
-than others, a score that merely prefers them would be right, not lucky. So the truth is 0.5. The last line is one JSON object:
+than others, a score that merely prefers them would be right, not lucky. For the same reason the windows begin after April 2001:
+while prices moved in sixteenths of a dollar, eight returns of a hundred were exactly zero, more in some stocks and years than in others,
+so that some stocks really rose less often. So the truth is 0.5. The last line is one JSON object:
 
 - `coverage`: share of panels whose day-block interval of the pooled AUC of `direction` holds 0.5;
 - `coverage_*`: the same for the other metrics and the `relative` target;
@@ -30,10 +32,10 @@ FEATURE_SPANS = (1, 5, 20, 60)
 
 
 def real_returns() -> np.ndarray:
-    """Return close-to-close returns of 20 stocks, 1990 to 2022, shape (n_sessions, 20)."""
+    """Return close-to-close returns of 20 stocks since prices are decimal, April 2001 to 2022, shape (n_sessions, 20)."""
     from skfolio.datasets import load_sp500_dataset
 
-    prices = load_sp500_dataset().to_numpy(dtype=np.float64)
+    prices = load_sp500_dataset().loc["2001-04-09":].to_numpy(dtype=np.float64)
     return prices[1:] / prices[:-1] - 1
 
 
