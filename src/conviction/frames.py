@@ -23,6 +23,28 @@ KEY: tuple[str, ...] = (SYMBOL, SESSION)
 UTC = pl.Datetime("us", "UTC")
 
 
+def key_of(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Return the columns that name a row of a frame: those of a bar where it has `bar_end`, else symbol and session.
+
+    Examples
+    --------
+    >>> key_of(pl.DataFrame({"symbol": ["A"], "close": [1.0]}))
+    ('symbol', 'session')
+    """
+    return (*KEY, BAR_END) if BAR_END in frame.columns else KEY
+
+
+def moment_of(frame: pl.DataFrame) -> str:
+    """Return the column that orders decisions and names a cross-section: `bar_end` of intraday frames, else `session`.
+
+    Examples
+    --------
+    >>> moment_of(pl.DataFrame({"symbol": ["A"], "bar_end": [1]}))
+    'bar_end'
+    """
+    return BAR_END if BAR_END in frame.columns else SESSION
+
+
 def check_columns(frame: pl.DataFrame, required: Iterable[str], *, name: str) -> None:
     """Raise a FrameError naming every required column that `frame` lacks.
 
@@ -55,7 +77,12 @@ def check_columns(frame: pl.DataFrame, required: Iterable[str], *, name: str) ->
 
 
 def check_panel(
-    frame: pl.DataFrame, *, name: str, required: Sequence[str] = (), key: Sequence[str] = KEY, allow_empty: bool = False
+    frame: pl.DataFrame,
+    *,
+    name: str,
+    required: Sequence[str] = (),
+    key: Sequence[str] | None = None,
+    allow_empty: bool = False,
 ) -> pl.DataFrame:
     """Check the frame contract and return the frame unchanged.
 
@@ -67,8 +94,8 @@ def check_panel(
         What the frame is called in the message.
     required : sequence of str
         Columns beside the key that must be there.
-    key : sequence of str
-        The key; rows must be unique and sorted by it.
+    key : sequence of str, optional
+        The key; rows must be unique and sorted by it. By default that of `key_of`.
     allow_empty : bool
         Whether a frame without rows passes.
 
@@ -89,6 +116,7 @@ def check_panel(
     >>> check_panel(bars, name="bars", required=["close"]).height
     2
     """
+    key = key_of(frame) if key is None else key
     check_columns(frame, [*key, *required], name=name)
     if frame.is_empty() and not allow_empty:
         raise FrameError(

@@ -16,6 +16,7 @@ from conviction.evaluation import (
     luck_line,
     per_symbol,
 )
+from conviction.frames import key_of
 from conviction.portfolio import EconomicsTable, economics_table
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def symbol_table(chosen: pl.DataFrame, *, evaluation: EvaluationParameters, seed
         that luck shows a best symbol as good, all of them looked at (Westfall and Young; null where a symbol cannot be tested).
     """
     parts = [
-        _with_best(one.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
-            target=pl.lit(str(target))
-        )
+        _with_best(one.sort(key_of(one)), evaluation=evaluation, seed=seed).with_columns(target=pl.lit(str(target)))
         for (target,), one in chosen.group_by("target", maintain_order=True)
     ]
     return pl.concat(parts).rename(_SYMBOL_NAMES)
@@ -152,9 +151,7 @@ def group_scores(group_oof: pl.DataFrame, *, evaluation: EvaluationParameters, s
         all of them were looked at.
     """
     parts = [
-        per_symbol(part.sort("symbol", "session"), evaluation=evaluation, seed=seed).with_columns(
-            group=pl.lit(str(group))
-        )
+        per_symbol(part.sort(key_of(part)), evaluation=evaluation, seed=seed).with_columns(group=pl.lit(str(group)))
         for (group,), part in group_oof.group_by("model", maintain_order=True)
     ]
     table = pl.concat(parts).rename(_SYMBOL_NAMES)

@@ -75,6 +75,9 @@ class DataParameters(Closed):
     decision : {"close", "before_next_open"}
         When the decision for the next session is made. "close" also trades at that close, which nobody can do exactly:
         every report says so.
+    bar_minutes : int or None
+        Length of intraday bars made of a source of minute bars, 5, 10 or 60; None means daily bars. The horizon then counts bars, every
+        bar is a decision, and "before_next_open" trades at the open of the next bar.
     allow_missing_symbols : bool
         Whether a universe symbol that the source lacks is reported (True) or an error (False).
     quarantine : tuple of str
@@ -86,6 +89,7 @@ class DataParameters(Closed):
     last_session: date | None = None
     horizon: int = Field(ge=1)
     decision: DecisionTime
+    bar_minutes: int | None = Field(default=None, ge=1, le=390)
     allow_missing_symbols: bool = False
     quarantine: tuple[str, ...] = ()
 

@@ -23,6 +23,10 @@ _SOURCES = {
     "long_table": "a table of daily prices given by the user",
     "synthetic": "SYNTHETIC prices made for tests; nothing here speaks of a real market",
 }
+_BAR_EXECUTION = {
+    "close": "Idealised execution: the decision uses the close of the bar and is filled at that same close, which nobody can do exactly.",
+    "before_next_open": "The decision is made at the end of a bar and filled at the open of the next one; no position outlives its session.",
+}
 _EXECUTION = {
     "close": "Idealised execution: the decision uses the close of the session and is filled at that same close, which nobody can do exactly.",
     "before_next_open": "The decision is made before the next session's open and filled at that open.",
@@ -128,7 +132,7 @@ def assemble(
     made = feature_catalog.filter(pl.col("omitted").is_null())
     left_out = feature_catalog.filter(pl.col("omitted").is_not_null())
     return ReportContents(
-        title=f"Next-session direction: {provenance.get('source', '')}, universe {provenance.get('universe', '')}",
+        title=f"{_what(data_facts)}: {provenance.get('source', '')}, universe {provenance.get('universe', '')}",
         provenance=_provenance(provenance, audit_report.dataset.fingerprint, run_id),
         data=DataFacts(
             source=_SOURCES[provenance.get("source", "long_table")],
@@ -139,7 +143,9 @@ def assemble(
             n_rows=int(data_facts["rows"]),
             n_features=made.height,
             survivorship=str(data_facts["survivorship"]),
-            execution=_EXECUTION[str(data_facts["decision"])],
+            execution=(_EXECUTION if data_facts["bar_minutes"] is None else _BAR_EXECUTION)[
+                str(data_facts["decision"])
+            ],
             sources=dict(data_facts["sources"]),
             omitted=dict(left_out.select("feature", "omitted").iter_rows()),
         ),
@@ -162,6 +168,11 @@ def assemble(
 def of_panel(ledger: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the ledger that were scored on the panel of these trials: every look that anybody ever took at it."""
     return ledger.filter(pl.col("panel_sha").is_in(trials["panel_sha"].unique().implode()))
+
+
+def _what(data_facts: Mapping[str, Any]) -> str:
+    minutes = data_facts["bar_minutes"]
+    return "Next-session direction" if minutes is None else f"Direction of the next bar of {minutes} minutes"
 
 
 def _provenance(provenance: Mapping[str, str], fingerprint: str, run_id: str) -> Provenance:

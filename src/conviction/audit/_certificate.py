@@ -14,11 +14,11 @@ import polars as pl
 from conviction.audit._render import render_findings
 from conviction.audit._report import AuditReport
 from conviction.errors import AuditError, AuditFailedError, CertificateError
-from conviction.frames import KEY, SESSION, SYMBOL, check_columns, check_panel, fingerprint
+from conviction.frames import check_columns, check_panel, fingerprint, key_of
 
 AUDIT_VERSION: Final = "1"
 SPAN_COLUMNS: Final = ("t0", "t1", "decision_at")
-_RETURN = re.compile(r"^target_\d+d$")
+_RETURN = re.compile(r"^target_\d+(d|min)$")
 _TOKEN: Final = object()
 
 
@@ -312,7 +312,7 @@ def certify(
         verdict=report.verdict,
         warnings=warnings,
         accepted_warnings=tuple(sorted(accepted_warnings)),
-        features=tuple(column for column in matrix.columns if column not in KEY),
+        features=tuple(column for column in matrix.columns if column not in key_of(matrix)),
         targets=tuple(column for column in labels.columns if labels.schema[column] == pl.Int8),
     )
     return AuditedPanel(frame, replace(unsigned, sha=unsigned.own_sha()), token=_TOKEN)
@@ -334,8 +334,9 @@ def _check_accepted(accepted: Sequence[str], report: AuditReport) -> None:
 def _audited_frame(panel: pl.DataFrame, matrix: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     check_panel(matrix, name="feature matrix")
     check_panel(labels, name="labels", required=("t0", "t1"))
-    check_columns(panel, [*KEY, "decision_at"], name="panel")
-    clash = sorted(set(matrix.columns) & set(labels.columns) - set(KEY))
+    key = list(key_of(panel))
+    check_columns(panel, [*key, "decision_at"], name="panel")
+    clash = sorted(set(matrix.columns) & set(labels.columns) - set(key))
     if clash:
         raise CertificateError(
             what="feature columns have the names of label columns",
@@ -344,6 +345,6 @@ def _audited_frame(panel: pl.DataFrame, matrix: pl.DataFrame, labels: pl.DataFra
             fix="rename or drop those features",
         )
     wanted = [c for c in labels.columns if _RETURN.match(c) or labels.schema[c] == pl.Int8]
-    frame = matrix.join(labels.select(*KEY, *wanted, "t0", "t1"), on=list(KEY), how="left", maintain_order="left")
-    frame = frame.join(panel.select(*KEY, "decision_at"), on=list(KEY), how="left", maintain_order="left")
-    return frame.select(SYMBOL, SESSION, pl.exclude(SYMBOL, SESSION)).sort(KEY)
+    frame = matrix.join(labels.select(*key, *wanted, "t0", "t1"), on=key, how="left", maintain_order="left")
+    frame = frame.join(panel.select(*key, "decision_at"), on=key, how="left", maintain_order="left")
+    return frame.select(*key, pl.exclude(key)).sort(key)

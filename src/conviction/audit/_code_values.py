@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from conviction.frames import KEY, SESSION, SYMBOL
+from conviction.frames import KEY, SYMBOL, key_of, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,9 +25,9 @@ class Grid:
     Parameters
     ----------
     keys : polars.DataFrame
-        ``symbol`` String and ``session`` (Date or Datetime), sorted, unique.
+        ``symbol`` String and ``session`` (Date or Datetime), of bars ``bar_end`` too; sorted, unique.
     symbols, sessions : list
-        Distinct values in order; the codes below index them.
+        Distinct values in order; the codes below index them. The sessions of bars are their ends: each bar is a decision.
     symbol_code, session_code : numpy.ndarray of int64, shape (rows,)
         Position of each row's symbol and session.
     ordinal : numpy.ndarray of int64, shape (rows,)
@@ -44,15 +44,16 @@ class Grid:
     @classmethod
     def from_keys(cls, keys: pl.DataFrame) -> Grid:
         """Build the grid of sorted, unique keys."""
-        keys = keys.select(KEY)
+        keys = keys.select(key_of(keys))
+        moment = keys[moment_of(keys)]
         symbol_code = (keys[SYMBOL].rank("dense").to_numpy() - 1).astype(np.int64)
-        session_code = (keys[SESSION].rank("dense").to_numpy() - 1).astype(np.int64)
+        session_code = (moment.rank("dense").to_numpy() - 1).astype(np.int64)
         starts = np.flatnonzero(np.diff(symbol_code, prepend=-1))
         ordinal = np.arange(keys.height) - np.repeat(starts, np.diff(np.append(starts, keys.height)))
         return cls(
             keys=keys,
             symbols=keys[SYMBOL].unique().sort().to_list(),
-            sessions=keys[SESSION].unique().sort().to_list(),
+            sessions=moment.unique().sort().to_list(),
             symbol_code=symbol_code,
             session_code=session_code,
             ordinal=ordinal.astype(np.int64),
@@ -113,12 +114,16 @@ def align(
     """
     wanted = grid.keys if mask is None else grid.keys.filter(pl.Series(mask))
     have = [name for name in names if name in frame.columns]
-    if frame.height == wanted.height and frame.select(KEY).equals(wanted):
+    if (
+        frame.height == wanted.height
+        and set(wanted.columns) <= set(frame.columns)
+        and frame.select(wanted.columns).equals(wanted)
+    ):
         where = slice(None) if mask is None else np.flatnonzero(mask)
         source = frame
     else:
         numbered = grid.keys.with_row_index(_ROW)
-        source = frame.join(numbered, on=list(KEY), how="inner")
+        source = frame.join(numbered, on=grid.keys.columns, how="inner")
         where = source[_ROW].to_numpy().astype(np.int64)
     columns: Columns = {}
     for name in names:

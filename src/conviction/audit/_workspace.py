@@ -19,7 +19,7 @@ from conviction.audit._workspace_labels import label_findings
 from conviction.audit._workspace_recompute import DeclaredFeature, Offence, Recomputation, recompute_findings
 from conviction.audit._workspace_relations import Relations, across_findings, shuffled_findings
 from conviction.audit._workspace_statistics import copy_findings, profile_findings
-from conviction.frames import KEY, SESSION, SYMBOL, check_panel
+from conviction.frames import SESSION, SYMBOL, check_panel, key_of
 from conviction.observer import Observer, SilentObserver
 
 _TASK: Final = "leakage audit"
@@ -59,6 +59,7 @@ def audit_workspace(
     purge: int,
     embargo: int,
     across: Collection[str] | None = None,
+    minutes: int | None = None,
     n_cuts: int = 4,
     seed: int = 0,
     tolerance: float = 0.0,
@@ -92,8 +93,10 @@ def audit_workspace(
     across : collection of str or None
         Columns that are meant to read other symbols of the session (ranks, breadth); any other that changes when
         symbols are dropped is an error. None: what reads across symbols is only listed in ``quality``.
+    minutes : int or None
+        Length of the bars of an intraday panel, whose horizon counts bars; None for daily bars.
     n_cuts : int
-        Sessions at which the data is cut: a third in the warm-up, the last but one, the others random. The cost is
+        Sessions (of an intraday panel: bars) at which the data is cut: a third in the warm-up, the last but one, the others random. The cost is
         about ``1 + n_cuts / 2`` builds at most.
     seed : int
         Seed of the random cuts and of the changed futures.
@@ -155,7 +158,9 @@ def audit_workspace(
     with run.check("warm_up", lambda: again.grid.rows, "rows") as found:
         found.extend(_warm_up_findings(again, features))
     with run.check("label_recomputation", lambda: labels.height, "rows") as found:
-        found.extend(label_findings(panel, labels, calendar=calendar, horizon=horizon, decision=decision))
+        found.extend(
+            label_findings(panel, labels, calendar=calendar, horizon=horizon, decision=decision, minutes=minutes)
+        )
     with run.check("fold_plan", lambda: plan_frame.height, "roles") as found:
         found.extend(fold_findings(labels, plan_frame, purge=purge, embargo=embargo))
     with run.check("statistics", lambda: len(again.names), "columns") as found:
@@ -188,7 +193,7 @@ def _facts(
         symbols=panel[SYMBOL].n_unique(),
         first_session=str(panel[SESSION].min()),
         last_session=str(panel[SESSION].max()),
-        columns=len(matrix.columns) - len(KEY),
+        columns=len(matrix.columns) - len(key_of(matrix)),
         name=name,
     )
 
@@ -197,7 +202,7 @@ def _declaration_findings(
     panel: pl.DataFrame, matrix: pl.DataFrame, labels: pl.DataFrame, features: Sequence[DeclaredFeature]
 ) -> list[Finding]:
     findings = []
-    columns = [column for column in matrix.columns if column not in KEY]
+    columns = [column for column in matrix.columns if column not in key_of(matrix)]
     undeclared = sorted(set(columns) - {feature.name for feature in features})
     if undeclared:
         findings.append(
@@ -220,7 +225,7 @@ def _declaration_findings(
                 remedy="drop them from the features.",
             )
         )
-    if not matrix.select(KEY).equals(panel.select(KEY)):
+    if not matrix.select(key_of(matrix)).equals(panel.select(key_of(panel))):
         findings.append(
             Finding(
                 check="declarations",

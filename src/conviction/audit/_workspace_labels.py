@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from conviction.audit._report import Finding
+from conviction.audit._workspace_bar_labels import recompute_bar_labels
 from conviction.errors import AuditError
-from conviction.frames import KEY, SESSION, SYMBOL, UTC
+from conviction.frames import KEY, SESSION, SYMBOL, UTC, key_of
 from conviction.market import exchange_sessions, session_closes, session_opens
 
 if TYPE_CHECKING:
@@ -146,29 +147,41 @@ def _classes(
 
 
 def label_findings(
-    panel: pl.DataFrame, labels: pl.DataFrame, *, calendar: str, horizon: int, decision: str
+    panel: pl.DataFrame,
+    labels: pl.DataFrame,
+    *,
+    calendar: str,
+    horizon: int,
+    decision: str,
+    minutes: int | None = None,
 ) -> list[Finding]:
     """Return what is wrong with the labels: values, classes, spans, and moments out of order."""
-    horizons = sorted({int(match[1]) for name in labels.columns if (match := _RETURN.match(name))} | {horizon})
-    own = recompute_labels(panel, calendar=calendar, horizons=horizons, horizon=horizon, decision=decision)
-    joined = labels.join(own, on=list(KEY), how="left", suffix="__own", maintain_order="left")
+    key = list(key_of(panel))
+    if minutes is not None:
+        target, unit = f"target_{minutes * horizon}min", f"bars of {minutes} minutes"
+        own = recompute_bar_labels(panel, calendar=calendar, minutes=minutes, horizon=horizon, decision=decision)
+    else:
+        target, unit = f"target_{horizon}d", "sessions"
+        horizons = sorted({int(match[1]) for name in labels.columns if (match := _RETURN.match(name))} | {horizon})
+        own = recompute_labels(panel, calendar=calendar, horizons=horizons, horizon=horizon, decision=decision)
+    joined = labels.join(own, on=key, how="left", suffix="__own", maintain_order="left")
     findings: list[Finding] = []
-    foreign = labels.join(panel.select(KEY), on=list(KEY), how="anti")
+    foreign = labels.join(panel.select(key), on=key, how="anti")
     if foreign.height:
         findings.append(_label_finding("label_rows", (), foreign, "labels exist for rows that the panel does not have"))
     for name in own.columns:
-        if name in KEY or name not in labels.columns:
+        if name in key or name not in labels.columns:
             continue
         wrong = joined.filter(_unequal(name, joined.schema[name]))
         if wrong.height:
             findings.append(_value_finding(name, wrong))
-    if f"target_{horizon}d" not in labels.columns:
+    if target not in labels.columns:
         findings.append(
             Finding(
                 check="label_recomputation",
                 severity="error",
-                columns=(f"target_{horizon}d",),
-                explanation=f"The labels have no return of the declared horizon, {horizon} sessions.",
+                columns=(target,),
+                explanation=f"The labels have no return of the declared horizon, {horizon} {unit}.",
                 remedy=_REMEDY + ".",
             )
         )
@@ -199,9 +212,16 @@ def _short(value: Any) -> float | int | str | None:
 
 def _moment_findings(panel: pl.DataFrame, labels: pl.DataFrame) -> list[Finding]:
     moments = labels.join(
-        panel.select(*KEY, "known_at", "decision_at"), on=list(KEY), how="left", maintain_order="left"
+        panel.select(*key_of(panel), "known_at", "decision_at"),
+        on=list(key_of(panel)),
+        how="left",
+        maintain_order="left",
     )
     labelled = moments.filter(pl.col("t0").is_not_null())
+    # After the last bar of a session nothing follows: its label is missing, and its span is empty.
+    ends_early = pl.col("t1") <= pl.col("t0")
+    if "bar_end" in labels.columns:
+        ends_early = (pl.col("t1") < pl.col("t0")) | (ends_early & pl.col("direction").is_not_null())
     rules = (
         (
             "known_at",
@@ -209,7 +229,7 @@ def _moment_findings(panel: pl.DataFrame, labels: pl.DataFrame) -> list[Finding]
             "a bar is used that was complete only after the decision",
         ),
         ("decision_at", pl.col("decision_at") > pl.col("t0"), "the label's span begins before the decision"),
-        ("t1", pl.col("t1") <= pl.col("t0"), "a label's span ends before it begins"),
+        ("t1", ends_early, "a label's span ends before it begins"),
     )
     findings = []
     for column, broken, text in rules:

@@ -13,7 +13,7 @@ import polars as pl
 from conviction.audit._code_perturb import jump_factors, noisy_factors, scaled, spread_cuts
 from conviction.audit._code_values import Columns, Grid, ValueCoder, align, column_scale, differs
 from conviction.audit._report import Finding
-from conviction.frames import KEY, SESSION, SYMBOL
+from conviction.frames import SYMBOL, key_of, moment_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class Recomputation:
     def __init__(self, panel: pl.DataFrame, matrix: pl.DataFrame, *, build: Build, tolerance: float) -> None:
         self.panel = panel
         self.grid = Grid.from_keys(panel)
-        self.names = [name for name in matrix.columns if name not in KEY]
+        self.names = [name for name in matrix.columns if name not in key_of(matrix)]
         self.build = build
         self.tolerance = tolerance
         self.coder = ValueCoder()
@@ -138,8 +138,9 @@ class Recomputation:
         """Return the columns that are not plainly equal; only those are looked at cell by cell."""
         wanted = self.matrix.filter(pl.Series(before)) if self.matrix.height == self.grid.rows else self.matrix
         last = self.grid.sessions[cut]
-        answered = frame if frame[SESSION].max() == last else frame.filter(pl.col(SESSION) <= last)
-        if not wanted.select(KEY).equals(answered.select(KEY)):
+        moment, key = moment_of(self.panel), key_of(self.panel)
+        answered = frame if frame[moment].max() == last else frame.filter(pl.col(moment) <= last)
+        if not wanted.select(key).equals(answered.select(key)):
             return names
         return [name for name in names if not wanted[name].equals(answered[name], check_dtypes=True, null_equal=True)]
 
@@ -181,7 +182,7 @@ class Recomputation:
         longest = max((f.lookback for f in features if f.lookback is not None), default=0)
         symbols = _widest(self.panel)
         sessions = self.grid.sessions[-min(len(self.grid.sessions), longest + 160) :]
-        return self.panel.filter(pl.col(SYMBOL).is_in(symbols) & pl.col(SESSION).is_in(sessions))
+        return self.panel.filter(pl.col(SYMBOL).is_in(symbols) & pl.col(moment_of(self.panel)).is_in(sessions))
 
     def measure_lookback(self, features: Sequence[DeclaredFeature]) -> dict[str, int]:
         """Return how many rows after one changed session each column still changes, on a few symbols."""

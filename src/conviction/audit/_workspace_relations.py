@@ -11,7 +11,7 @@ import polars as pl
 from conviction.audit._code_values import Grid, align, column_scale, differs
 from conviction.audit._report import Finding
 from conviction.audit._workspace_recompute import LOOKBACK_TOLERANCE, Offence, Recomputation, first_offence
-from conviction.frames import KEY
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class Relations:
 
     def rows_shuffled(self, *, seed: int) -> dict[str, Offence]:
         """Return the columns that change when the rows are shuffled and sorted again: the same data, bit for bit."""
-        mixed = self.small.sample(fraction=1.0, shuffle=True, seed=seed).sort(KEY)
+        mixed = self.small.sample(fraction=1.0, shuffle=True, seed=seed).sort(key_of(self.small))
         return self._compare(mixed, np.ones(self.grid.rows, dtype=bool), tolerance=self.again.tolerance)
 
     def _compare(self, panel: pl.DataFrame, kept: NDArray[np.bool_], *, tolerance: float) -> dict[str, Offence]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from conviction.audit._report import Finding, LeadLagProfile
-from conviction.frames import KEY
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ ERROR_LEVEL: Final = 0.1
 #: Below this a profile says nothing; between the two a column must prove its provenance.
 WARNING_LEVEL: Final = 0.02
 _COPY: Final = 0.999
-_RETURN = re.compile(r"^target_\d+d$")
+_RETURN = re.compile(r"^target_\d+(d|min)$")
 
 
 def copy_findings(
@@ -36,7 +36,7 @@ def copy_findings(
     panel, labels : polars.DataFrame
         The rows, and the labels.
     """
-    joined = panel.select(KEY).join(labels, on=list(KEY), how="left", maintain_order="left")
+    joined = panel.select(key_of(panel)).join(labels, on=list(key_of(panel)), how="left", maintain_order="left")
     targets = [c for c in labels.columns if _RETURN.match(c) or c in ("direction", "relative")]
     known = {c: joined[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in targets}
     findings = []

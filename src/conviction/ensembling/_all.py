@@ -8,6 +8,7 @@ import polars as pl
 
 from conviction.ensembling._ensemble import ensemble
 from conviction.errors import EvaluationError
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,8 @@ def ensemble_all(
                 "delta_hi": gain.hi if gain else None,
             }
         )
-    return pl.concat(predictions).sort(_KEY), pl.DataFrame(choices, schema=_CHOICE_SCHEMA)
+    together = pl.concat(predictions)
+    return together.sort(*key_of(together), "target", "model"), pl.DataFrame(choices, schema=_CHOICE_SCHEMA)
 
 
 def ensemble_holdout(

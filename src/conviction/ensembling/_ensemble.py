@@ -12,6 +12,7 @@ from conviction.ensembling._combiners import COMBINERS, Combined, weights_frame
 from conviction.ensembling._inputs import Inputs, gather
 from conviction.ensembling.parameters import CombinerName, EnsemblingParameters
 from conviction.evaluation import Comparison, EvaluationParameters, compare
+from conviction.frames import key_of
 from conviction.observer import Observer, SilentObserver
 
 DEFAULT: CombinerName = "rank_mean"
@@ -114,7 +115,7 @@ def ensemble(
         score, calibration = calibrate_forward(inputs, chosen["score"].to_numpy(), ensembling=ensembling)
         chosen = chosen.with_columns(score=pl.Series(score))
     return EnsembleResult(
-        oof=pl.concat([*frames.values(), chosen]).sort("symbol", "session", "target", "model"),
+        oof=pl.concat([*frames.values(), chosen]).sort(*key_of(chosen), "target", "model"),
         choice=choice,
         comparison=comparisons[nearest] if nearest else None,
         comparisons=comparisons,
@@ -128,8 +129,7 @@ def ensemble(
 
 def _as_oof(inputs: Inputs, score: np.ndarray, *, target: str, model: str) -> pl.DataFrame:
     return inputs.rows.select(
-        "symbol",
-        "session",
+        *key_of(inputs.rows),
         pl.lit(target).alias("target"),
         pl.lit(model).alias("model"),
         pl.col("fold").cast(pl.Int32),
@@ -159,8 +159,8 @@ def _compare_all(
     for name in ensembling.challengers:
         learnt = combined[name].learnt
         where = learnt if learnt.any() or combined[name].fallback_folds else np.ones(len(learnt), dtype=np.bool_)
-        challenger = frames[name].filter(pl.Series(where)).sort("symbol", "session")
-        default = frames[DEFAULT].filter(pl.Series(where)).sort("symbol", "session")
+        challenger = frames[name].filter(pl.Series(where)).sort(key_of(frames[name]))
+        default = frames[DEFAULT].filter(pl.Series(where)).sort(key_of(frames[DEFAULT]))
         labelled = challenger.filter(pl.col("label").is_not_null())
         if labelled["session"].n_unique() < ensembling.min_sessions or labelled["label"].n_unique() < 2:
             missing[name] = (

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 
 from conviction.errors import EvaluationError
-from conviction.frames import check_columns
+from conviction.frames import check_columns, key_of, moment_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
 
-_ROW = ("symbol", "session", "fold", "label", "forward_return")
+_ROW = ("fold", "label", "forward_return")
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ def gather(oof: pl.DataFrame, *, target: str, excluded: Sequence[str]) -> Inputs
             allowed="at least one model beside the baselines",
             fix="add a model to modeling.models, or shorten ensembling.excluded",
         )
-    if part.select("symbol", "session", "model").is_duplicated().any():
+    key = list(key_of(part))
+    if part.select(*key, "model").is_duplicated().any():
         raise EvaluationError(
             what="a model scored the same row more than once",
-            got=f"{part.select('symbol', 'session', 'model').is_duplicated().sum()} such rows",
+            got=f"{part.select(*key, 'model').is_duplicated().sum()} such rows",
             allowed="one score for each symbol, session and model",
             fix="ensemble over a fold plan whose test blocks are disjoint, such as walk_forward",
         )
@@ -108,11 +109,11 @@ def gather(oof: pl.DataFrame, *, target: str, excluded: Sequence[str]) -> Inputs
             allowed="a finite score in every row",
             fix="leave rows that a model cannot score out of its predictions",
         )
-    wide = part.select(*_ROW).unique(["symbol", "session"], keep="first")
+    wide = part.select(*key, *_ROW).unique(key, keep="first")
     n_all = wide.height
     for position, model in enumerate(models):
-        one = part.filter(pl.col("model") == model).select("symbol", "session", pl.col("score").alias(f"_{position}"))
-        wide = wide.join(one, on=["symbol", "session"])
+        one = part.filter(pl.col("model") == model).select(*key, pl.col("score").alias(f"_{position}"))
+        wide = wide.join(one, on=key)
     if wide.is_empty():
         raise EvaluationError(
             what="no row was scored by every base model",
@@ -120,13 +121,13 @@ def gather(oof: pl.DataFrame, *, target: str, excluded: Sequence[str]) -> Inputs
             allowed="at least one common row",
             fix="leave the model that scores other rows out through ensembling.excluded",
         )
-    wide = wide.sort("session", "symbol")
+    wide = wide.sort(*key[1:], "symbol")
     scores = wide.select([f"_{position}" for position in range(len(models))]).to_numpy().astype(np.float64)
-    rows = wide.select(*_ROW)
-    largest = int(rows.group_by("session").len()["len"].max())  # type: ignore[arg-type]
+    rows = wide.select(*key, *_ROW)
+    largest = int(rows.group_by(moment_of(rows)).len()["len"].max())  # type: ignore[arg-type]
     ranked_within = "session" if largest > 1 else "past"
     rank = within_session_ranks if largest > 1 else past_ranks
-    ranks = np.column_stack([rank(rows["session"], scores[:, position]) for position in range(len(models))])
+    ranks = np.column_stack([rank(rows[moment_of(rows)], scores[:, position]) for position in range(len(models))])
     return Inputs(rows, models, scores, ranks, ranked_within, n_all - wide.height)
 
 

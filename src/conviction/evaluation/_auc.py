@@ -162,7 +162,8 @@ def daily_auc(frame: pl.DataFrame, *, min_symbols: int) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        ``session`` Date ascending, ``auc`` Float64, ``n_symbols`` UInt32.
+        ``session`` Date ascending, ``auc`` Float64, ``n_symbols`` UInt32. Of intraday bars (a column ``bar_end``) the cross-section is one bar,
+        and a session has the mean over its bars.
 
     Examples
     --------
@@ -172,9 +173,10 @@ def daily_auc(frame: pl.DataFrame, *, min_symbols: int) -> pl.DataFrame:
     [0.75]
     """
     ones = pl.col("label").cast(pl.Int64).sum()
-    return (
-        frame.select("session", "label", rank=pl.col("score").rank("average").over("session"))
-        .group_by("session")
+    section = _section(frame)
+    by_section = (
+        frame.select(*section, "label", rank=pl.col("score").rank("average").over(section))
+        .group_by(section)
         .agg(
             positive=ones,
             n_symbols=pl.len(),
@@ -183,13 +185,25 @@ def daily_auc(frame: pl.DataFrame, *, min_symbols: int) -> pl.DataFrame:
         .with_columns(negative=pl.col("n_symbols").cast(pl.Int64) - pl.col("positive"))
         .filter((pl.col("n_symbols") >= min_symbols) & (pl.col("positive") > 0) & (pl.col("negative") > 0))
         .select(
-            "session",
+            *section,
             auc=(pl.col("rank_sum") - pl.col("positive") * (pl.col("positive") + 1) / 2)
             / (pl.col("positive") * pl.col("negative")),
             n_symbols="n_symbols",
         )
+        .sort(section)
+    )
+    if section == ["session"]:
+        return by_section
+    return (
+        by_section.group_by("session", maintain_order=True)
+        .agg(pl.col("auc").mean(), pl.col("n_symbols").max())
         .sort("session")
     )
+
+
+def _section(frame: pl.DataFrame) -> list[str]:
+    """Return what names a cross-section: the session, or one bar of it."""
+    return ["session", "bar_end"] if "bar_end" in frame.columns else ["session"]
 
 
 def daily_rank_ic(frame: pl.DataFrame, *, min_symbols: int, value: str = "forward_return") -> pl.DataFrame:
@@ -209,16 +223,20 @@ def daily_rank_ic(frame: pl.DataFrame, *, min_symbols: int, value: str = "forwar
     polars.DataFrame
         ``session`` Date ascending, ``rank_ic`` Float64.
     """
-    return (
+    section = _section(frame)
+    by_section = (
         frame.filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
         .select(
-            "session",
-            a=pl.col("score").rank("average").over("session"),
-            b=pl.col(value).rank("average").over("session"),
+            *section,
+            a=pl.col("score").rank("average").over(section),
+            b=pl.col(value).rank("average").over(section),
         )
-        .group_by("session")
+        .group_by(section)
         .agg(n=pl.len(), spread=pl.min_horizontal(pl.col("a").std(), pl.col("b").std()), rank_ic=pl.corr("a", "b"))
         .filter((pl.col("n") >= min_symbols) & (pl.col("spread") > 0) & pl.col("rank_ic").is_finite())
-        .select("session", "rank_ic")
-        .sort("session")
+        .select(*section, "rank_ic")
+        .sort(section)
     )
+    if section == ["session"]:
+        return by_section
+    return by_section.group_by("session", maintain_order=True).agg(pl.col("rank_ic").mean()).sort("session")

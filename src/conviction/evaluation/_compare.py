@@ -13,6 +13,7 @@ from conviction.evaluation._auc import SortedRows, auc, daily_auc, session_influ
 from conviction.evaluation._resampling import block_counts, block_length, bootstrap_estimate, newey_west_mean
 from conviction.evaluation._rows import rows_of
 from conviction.evaluation.parameters import EvaluationParameters
+from conviction.frames import key_of
 
 ComparedMetric = Literal["auc_pooled", "auc_daily"]
 
@@ -99,11 +100,12 @@ def compare(
     True
     """
     left, right = rows_of(oof_a), rows_of(oof_b)
-    joined = left.frame.select("symbol", "session", "label", "score").join(
-        right.frame.select("symbol", "session", other_label="label", other="score"), on=["symbol", "session"]
+    key = list(key_of(left.frame))
+    joined = left.frame.select(*key, "label", "score").join(
+        right.frame.select(*key, other_label="label", other="score"), on=key
     )
     _check_pairs(joined, evaluation)
-    joined = joined.sort("session", "symbol")
+    joined = joined.sort(*key[1:], "symbol")
     unpaired = left.n_rows + right.n_rows - 2 * joined.height
     session = joined["session"].rank("dense").to_numpy().astype(np.int64) - 1
     n_sessions = int(session[-1]) + 1
@@ -128,7 +130,7 @@ def compare(
 
 def _compare_daily(joined: pl.DataFrame, evaluation: EvaluationParameters, unpaired: int) -> Comparison:
     first = daily_auc(joined, min_symbols=evaluation.min_symbols)["auc"].to_numpy()
-    second = daily_auc(joined.select("session", "label", score="other"), min_symbols=evaluation.min_symbols)[
+    second = daily_auc(joined.select(pl.exclude("score", "other"), score="other"), min_symbols=evaluation.min_symbols)[
         "auc"
     ].to_numpy()
     if len(first) < evaluation.min_sessions:

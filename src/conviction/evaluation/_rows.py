@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from conviction.errors import EvaluationError
-from conviction.frames import check_columns, check_panel
+from conviction.frames import check_columns, check_panel, key_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -106,7 +106,7 @@ def rows_of(oof_one: pl.DataFrame) -> Rows:
             )
     check_panel(oof_one, name="oof", required=OOF_COLUMNS)
     check_oof(oof_one)
-    frame = oof_one.filter(pl.col("label").is_not_null()).sort("session", "symbol")
+    frame = oof_one.filter(pl.col("label").is_not_null()).sort(*key_of(oof_one)[1:], "symbol")
     if frame.is_empty():
         raise EvaluationError(
             what="no row has a label",

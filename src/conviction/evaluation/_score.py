@@ -20,6 +20,7 @@ from conviction.evaluation._resampling import (
 from conviction.evaluation._rows import Rows, rows_of
 from conviction.evaluation._verdict import Verdict, judge
 from conviction.evaluation.parameters import EvaluationParameters
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -184,7 +185,7 @@ def score_table(
     rows: list[dict[str, object]] = []
     for (target, model), part in oof.group_by(["target", "model"], maintain_order=True):
         reference = None if base_rate is None else base_rate.filter(pl.col("target") == target)
-        one = score(part.sort("symbol", "session"), evaluation=evaluation, seed=seed, base_rate=reference)
+        one = score(part.sort(key_of(part)), evaluation=evaluation, seed=seed, base_rate=reference)
         rows.append(
             {
                 "target": target,

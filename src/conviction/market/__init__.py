@@ -20,7 +20,7 @@ from conviction.market._calendar import (
     session_closes,
     session_opens,
 )
-from conviction.market._intraday import bar_grid, resample_bars
+from conviction.market._intraday import bar_grid, check_intraday_bars, resample_bars
 from conviction.market._proxy import clip_sessions, market_proxy
 from conviction.market._quality import QualityProblem, QualityReport
 
@@ -36,6 +36,7 @@ __all__ = [
     "calendar_frame",
     "calendar_timezone",
     "check_bars",
+    "check_intraday_bars",
     "clip_sessions",
     "combine_aggregates",
     "exchange_sessions",

@@ -7,7 +7,9 @@ import polars as pl
 from conviction.errors import BarsError, ParameterError
 from conviction.frames import BAR_END, SESSION, SYMBOL, check_panel
 from conviction.market._aggregates import INTRADAY_KEY
+from conviction.market._bars import CheckedBars
 from conviction.market._calendar import calendar_frame
+from conviction.market._quality import QualityProblem, QualityReport
 
 
 def bar_grid(calendar: str, sessions: pl.Series, *, minutes: int) -> pl.DataFrame:
@@ -133,6 +135,81 @@ def resample_bars(bars: pl.DataFrame, *, minutes: int, calendar: str) -> pl.Data
         .agg(*[how[c] for c in columns])
         .rename({"_end": BAR_END})
     )
+
+
+def check_intraday_bars(raw: pl.DataFrame, *, calendar: str, minutes: int, source: str = "minute bars") -> CheckedBars:
+    """Check minute bars and return them as longer bars, the intraday counterpart of `check_bars`.
+
+    Parameters
+    ----------
+    raw : polars.DataFrame
+        ``symbol, session, bar_end, close`` and any of ``open, high, low, volume, transactions`` in any order, as
+        `parse_aggregates` gives them: what is wrong with a single minute was named there.
+    calendar : str
+        Exchange calendar.
+    minutes : int
+        Length of the bars, such as 5, 10 or 60.
+    source : str
+        What the data are called in the report.
+
+    Returns
+    -------
+    CheckedBars
+        Bars of that length, Float64, and a report whose facts count what was put together. A symbol that traded in fewer than half
+        of the bars of a session is a warning, by symbol: its windows and labels have holes.
+
+    Raises
+    ------
+    BarsError
+        If a minute lies outside its session.
+    FrameError
+        If a column is missing, or a symbol has two rows of one minute.
+    ParameterError
+        If `minutes` is not a positive integer.
+
+    Examples
+    --------
+    >>> from datetime import UTC, date, datetime
+    >>> ends = [datetime(2024, 7, 3, 13, 31, tzinfo=UTC), datetime(2024, 7, 3, 13, 35, tzinfo=UTC)]
+    >>> raw = pl.DataFrame({"symbol": ["A", "A"], "session": [date(2024, 7, 3)] * 2, "bar_end": ends, "close": [1.0, 2.0]})
+    >>> checked = check_intraday_bars(raw, calendar="XNYS", minutes=60)
+    >>> checked.bars["close"].to_list(), [problem.name for problem in checked.quality.problems]
+    ([2.0], ['sparse_bars'])
+    """
+    bars = resample_bars(raw.sort(INTRADAY_KEY), minutes=minutes, calendar=calendar)
+    bars = bars.with_columns(pl.selectors.numeric().cast(pl.Float64).fill_nan(None))
+    whole = bar_grid(calendar, bars[SESSION], minutes=minutes).group_by(SESSION).len("_whole")
+    sparse = (
+        bars.group_by(SYMBOL, SESSION)
+        .len("_there")
+        .join(whole, on=SESSION)
+        .filter(pl.col("_there") * 2 < pl.col("_whole"))
+        .sort(SYMBOL, SESSION)
+        .group_by(SYMBOL, maintain_order=True)
+        .agg(pl.len().alias("rows"), pl.col(SESSION).first(), pl.col("_there").first(), pl.col("_whole").first())
+    )
+    problems = tuple(
+        QualityProblem(
+            name="sparse_bars",
+            severity="warning",
+            symbol=row[SYMBOL],
+            session=row[SESSION],
+            rows=row["rows"],
+            value=f"{row['_there']} of {row['_whole']} bars of {minutes} minutes",
+            explanation="sessions in which the symbol traded in fewer than half of the bars",
+        )
+        for row in sparse.iter_rows(named=True)
+    )
+    report = QualityReport(
+        source=source,
+        rows=raw.height,
+        kept=bars.height,
+        symbols=bars[SYMBOL].n_unique(),
+        first_session=bars[SESSION].min(),  # type: ignore[arg-type]
+        last_session=bars[SESSION].max(),  # type: ignore[arg-type]
+        problems=problems,
+    )
+    return CheckedBars(bars=bars, quality=report)
 
 
 def _check_minutes(minutes: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from conviction.errors import ModelError
-from conviction.frames import KEY, SESSION
+from conviction.frames import BAR_END, KEY, SESSION, key_of, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,11 @@ class Block:
         """Return the sessions of the rows, or None where the rows carry no key."""
         return None if self.keys is None else self.keys[SESSION]
 
+    @property
+    def moments(self) -> pl.Series | None:
+        """Return what names the cross-section of each row: its session, or the end of its bar."""
+        return None if self.keys is None else self.keys[moment_of(self.keys)]
+
     @classmethod
     def from_frame(
         cls,
@@ -91,7 +96,7 @@ class Block:
         ModelError
             On missing, unexpected or non-numeric columns, or lengths that differ.
         """
-        present = [column for column in X.columns if column not in KEY]
+        present = [column for column in X.columns if column not in (*KEY, BAR_END)]
         names = tuple(features) if features is not None else tuple(present)
         missing = [name for name in names if name not in present]
         extra = [name for name in present if name not in names]
@@ -111,7 +116,7 @@ class Block:
                 fix="encode or drop these columns",
             )
         matrix = X.select(pl.col(names).cast(pl.Float32)).to_numpy(order="c")
-        keys = X.select(KEY) if all(column in X.columns for column in KEY) else None
+        keys = X.select(key_of(X)) if all(column in X.columns for column in KEY) else None
         return cls(names, matrix, _vector(y, len(X), "y"), _vector(weight, len(X), "weight"), keys)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from conviction.oof._explained import IMPORTANCE_SCHEMA
 from conviction.oof._fit import OofResult, holdout_predictions, out_of_fold, out_of_fold_by_symbol
-from conviction.oof._task import OOF_KEY
+from conviction.oof._task import oof_key
 from conviction.oof._variants import (
     LEFT_OUT_SCHEMA,
     OnMissingExtra,
@@ -215,8 +215,9 @@ def _together(results: Mapping[tuple[str, Variant], OofResult], left_out: pl.Dat
         result.skipped.with_columns(target=pl.lit(target), model=pl.lit(model), feature=pl.lit(None, pl.String))
         for (target, model), result in named.items()
     ]
+    together = pl.concat([result.predictions for result in named.values()])
     return Fits(
-        predictions=pl.concat([result.predictions for result in named.values()]).sort(OOF_KEY),
+        predictions=together.sort(oof_key(together)),
         models=models,
         timings=_stacked(named, "timings"),
         importances=_mean_importances(_stacked(named, "importances")),

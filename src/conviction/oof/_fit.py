@@ -15,7 +15,7 @@ from conviction.observer import Observer, SilentObserver
 from conviction.oof._explained import IMPORTANCE_SCHEMA
 from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
-from conviction.oof._task import OOF_KEY, Fit, Task, oof_label, run_task
+from conviction.oof._task import Fit, Task, oof_key, oof_label, run_task
 from conviction.oof._tunable import split_parameters, with_features
 from conviction.oof.parameters import FittingParameters
 
@@ -304,7 +304,8 @@ def _gathered(fits: list[Fit], *, per_symbol: bool) -> OofResult:
             allowed="at least one symbol with enough rows of both classes",
             fix="use a longer history or a smaller min_train_rows, or pool the symbols",
         )
-    by_fold = pl.concat(tables).sort(*OOF_KEY, "fold")
+    by_fold = pl.concat(tables)
+    by_fold = by_fold.sort(*oof_key(by_fold), "fold")
     return OofResult(
         predictions=_one_per_row(by_fold),
         by_fold=by_fold,
@@ -328,15 +329,16 @@ def _importances(fits: list[Fit]) -> pl.DataFrame:
 
 
 def _one_per_row(by_fold: pl.DataFrame) -> pl.DataFrame:
-    if not by_fold.select(OOF_KEY).is_duplicated().any():
+    key = oof_key(by_fold)
+    if not by_fold.select(key).is_duplicated().any():
         return by_fold
     return (
-        by_fold.group_by(OOF_KEY, maintain_order=True)
+        by_fold.group_by(key, maintain_order=True)
         .agg(
             pl.col("fold").first(),
             pl.col("score").mean(),
             pl.col("label").first(),
             pl.col("forward_return").first(),
         )
-        .sort(OOF_KEY)
+        .sort(key)
     )

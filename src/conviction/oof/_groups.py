@@ -10,7 +10,7 @@ import polars as pl
 
 from conviction.errors import FeatureError
 from conviction.oof._fit import out_of_fold_by_symbol
-from conviction.oof._task import OOF_KEY
+from conviction.oof._task import oof_key
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
@@ -107,4 +107,5 @@ def out_of_fold_by_group(
             observer=observer,
         )
         parts.append(result.predictions.with_columns(model=pl.lit(name)))
-    return pl.concat(parts).sort(OOF_KEY)
+    together = pl.concat(parts)
+    return together.sort(oof_key(together))

@@ -10,7 +10,7 @@ import polars as pl
 
 from conviction.errors import CertificateError, FoldError, ModelError
 from conviction.folds import FoldPlan, contaminated_by
-from conviction.frames import KEY, SESSION, SYMBOL, check_panel
+from conviction.frames import SESSION, SYMBOL, check_panel, key_of
 from conviction.models import Block
 from conviction.oof._partitioned import PartitionedPanel
 from conviction.oof._weights import sample_weights
@@ -72,7 +72,8 @@ class LabelledRows:
                 allowed="one column target_{h}d",
                 fix="audit the labels of one horizon at a time",
             )
-        labelled = frame.select(*KEY, "t0", "t1", target, *returns).with_row_index("row")
+        key = key_of(frame)
+        labelled = frame.select(*key, "t0", "t1", target, *returns).with_row_index("row")
         labelled = labelled.filter(pl.col(target).is_not_null())
         if labelled.is_empty():
             raise ModelError(
@@ -80,16 +81,16 @@ class LabelledRows:
             )
         self.target = target
         self.features = tuple(audited.features)
-        self.spans = labelled.select(*KEY, "t0", "t1")
-        rows = labelled.sort(SESSION, SYMBOL)
-        self.keys = rows.select(KEY)
+        self.spans = labelled.select(*key, "t0", "t1")
+        rows = labelled.sort(*key[1:], SYMBOL)
+        self.keys = rows.select(key)
         self.matrix: NDArray[np.float32] = (
             far.labelled(target) if far else _matrix(frame, self.features, rows["row"].to_numpy())
         )
         self.y: NDArray[np.float64] = rows[target].cast(pl.Float64).to_numpy()
         self.forward_return = rows[returns[0]].cast(pl.Float64).alias("forward_return")
         self._day = rows[SESSION].to_physical().to_numpy()
-        self._spans_by_row = rows.select(*KEY, "t0", "t1")
+        self._spans_by_row = rows.select(*key, "t0", "t1")
 
     def of_symbol(self, symbol: str) -> Self:
         """Return the rows of one symbol, as rows of their own."""

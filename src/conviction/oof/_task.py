@@ -11,7 +11,7 @@ import polars as pl
 
 from conviction.errors import ModelError, SeenRowError
 from conviction.folds import FoldPlan, Role
-from conviction.frames import fingerprint
+from conviction.frames import fingerprint, key_of
 from conviction.models import FittedModel, ModelParameters, calibrate, fit_blocks, model_spec
 from conviction.oof._explained import explain
 from conviction.oof.parameters import FittingParameters
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from conviction.oof._rows import LabelledRows
 
 OOF_KEY = ("symbol", "session", "target", "model")
+
+
+def oof_key(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Return what names a row of an out-of-fold frame: its row of the panel, target and model."""
+    return (*key_of(frame), "target", "model")
+
+
 OOF_SCHEMA = {
     "symbol": pl.String,
     "session": pl.Date,
@@ -96,7 +103,7 @@ def run_task(task: Task) -> Fit:
             pl.Series("label", rows.y[where]).cast(pl.Int8),
             rows.forward_return[where],
         )
-        .cast(OOF_SCHEMA)  # type: ignore[arg-type]
+        .cast(OOF_SCHEMA)  # type: ignore[arg-type]  # the end of a bar, where there is one, stays as it is
     )
     facts = {
         "fold": task.fold,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from conviction.errors import EvaluationError
+from conviction.frames import BAR_END
 from conviction.portfolio._accounting import BPS, Economics
 from conviction.portfolio._optimised import optimised_portfolio
 from conviction.portfolio._quantiles import economic_view
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from conviction.observer import Observer
     from conviction.portfolio.parameters import Execution, PortfolioParameters
 
+_OF_BARS = "books are formed once a session; what intraday bars would cost to trade is not measured"
 BOOKS = ("long_short", "optimised", "optimised_active")
 _KEY = {"target": pl.String, "model": pl.String, "book": pl.String, "execution": pl.String, "of_label": pl.Boolean}
 _ANNUAL = ("annual_return", "annual_return_lo", "annual_return_hi")
@@ -110,8 +112,11 @@ def economics_table(
     """
     summaries, quantiles, omitted = [], [], []
     for (target, model), part in oof.group_by("target", "model", maintain_order=True):
-        one = part.drop("target", "model").sort("symbol", "session")
         key = {"target": str(target), "model": str(model)}
+        if BAR_END in part.columns:
+            omitted.append({**key, "book": "long_short", "execution": None, "reason": _OF_BARS})
+            continue
+        one = part.drop("target", "model").sort("symbol", "session")
         try:
             view = economic_view(one, bars, portfolio=portfolio, seed=seed)
         except EvaluationError as error:

@@ -123,7 +123,7 @@ def objective_value(block: Block, scores: NDArray[np.float64], *, objective: Obj
 
 def auc_parts(block: Block, scores: NDArray[np.float64], *, objective: ObjectiveName) -> list[float]:
     """Return the AUC of each session that has both classes, in order, or of all rows as the only part."""
-    groups = pl.Series("session", np.zeros(len(block), dtype=np.int8)) if objective == "auc_pooled" else block.sessions
+    groups = pl.Series("session", np.zeros(len(block), dtype=np.int8)) if objective == "auc_pooled" else block.moments
     if groups is None:
         raise TuningError(what="auc_daily needs sessions", got="rows without keys", allowed="keys", fix="pass keys")
     by_group = (

@@ -21,6 +21,7 @@ def test_the_page_has_every_rule_with_its_severity_and_no_other():
     known |= {
         "partial_session": "warning",
         "partial_file": "warning",
+        "sparse_bars": "warning",
         "extended_hours": "info",
         "ignored_columns": "info",
     }

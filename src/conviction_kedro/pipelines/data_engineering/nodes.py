@@ -8,10 +8,11 @@ import polars as pl
 
 from conviction.features import FeatureParameters, build_features
 from conviction.folds import FoldParameters, FoldPlan, make_fold_plan
-from conviction.labels import make_labels
-from conviction.market import check_bars, clip_sessions, market_proxy
+from conviction.labels import make_intraday_labels, make_labels
+from conviction.market import check_bars, check_intraday_bars, clip_sessions, market_proxy
 from conviction.panel import (
     SourceParameters,
+    build_intraday_panel,
     build_panel,
     join_histories,
     join_sources,
@@ -37,7 +38,10 @@ def make_bars(
     chosen = clip_sessions(raw_bars, first=data.first_session, last=data.last_session)
     symbols = universes.symbols(universe)
     chosen = select_history(chosen, symbols, renames, allow_missing=data.allow_missing_symbols)
-    checked = check_bars(chosen, calendar=data.calendar, allow=frozenset(data.quarantine))
+    if data.bar_minutes is None:
+        checked = check_bars(chosen, calendar=data.calendar, allow=frozenset(data.quarantine))
+    else:
+        checked = check_intraday_bars(chosen, calendar=data.calendar, minutes=data.bar_minutes)
     bars = join_histories(checked.bars, symbols, renames, allow_missing=data.allow_missing_symbols)
     return bars, checked.quality.to_dict()
 
@@ -59,20 +63,21 @@ def make_panel(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Join what was known at each decision; return the panel and what a reader must know of the data."""
     spells = None if membership.is_empty() else membership
-    panel = build_panel(
-        bars,
-        calendar=data.calendar,
-        decision=data.decision,
-        market=market_proxy(bars, index_prices),
-        vix=None if vix_prices.is_empty() else vix_prices,
-        membership=spells,
-    )
     joined = {"news": news, "macro": macro_releases, "events": events, "options": options}
     joined |= {"sectors": sectors, "references": references}
-    panel = join_sources(panel, **joined, parameters=sources)
+    if data.bar_minutes is None:
+        vix = None if vix_prices.is_empty() else vix_prices
+        market = market_proxy(bars, index_prices)
+        panel = build_panel(
+            bars, calendar=data.calendar, decision=data.decision, market=market, vix=vix, membership=spells
+        )
+        panel = join_sources(panel, **joined, parameters=sources)
+    else:
+        panel = build_intraday_panel(bars, membership=spells)
     facts = {
         "survivorship": survivorship_note(spells),
         "decision": data.decision,
+        "bar_minutes": data.bar_minutes,
         "symbols": panel["symbol"].unique().sort().to_list(),
         "first_session": panel["session"].min(),
         "last_session": panel["session"].max(),
@@ -86,6 +91,14 @@ def make_panel(
 
 def make_label_table(panel: pl.DataFrame, data: DataParameters) -> pl.DataFrame:
     """Return the labels with their spans."""
+    if data.bar_minutes is not None:
+        return make_intraday_labels(
+            panel,
+            calendar=data.calendar,
+            minutes=data.bar_minutes,
+            horizon=data.horizon,
+            decision=data.decision,
+        )
     return make_labels(panel, calendar=data.calendar, horizon=data.horizon, decision=data.decision)
 
 

@@ -44,6 +44,7 @@ def audit(
         decision=data.decision,
         purge=folds.purge,
         embargo=folds.embargo,
+        minutes=data.bar_minutes,
         n_cuts=audit_parameters.n_cuts,
         seed=seed,
         observer=runtime.current().observer,

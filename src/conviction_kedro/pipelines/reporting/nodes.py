@@ -9,6 +9,7 @@ import polars as pl
 from conviction.audit import AuditReport
 from conviction.evaluation import EvaluationParameters, score_table
 from conviction.folds import FoldPlan
+from conviction.frames import key_of
 from conviction.reporting import console_summary, figures, render_report
 from conviction_kedro import records, runtime
 from conviction_kedro.examining import selection_table
@@ -36,7 +37,7 @@ def score_predictions(
     seed: int,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return scores with intervals for each (target, model), the per-symbol table, the AUC of each session, and the records."""
-    predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", "symbol", "session")
+    predictions = pl.concat([oof, ensemble_oof]).sort("target", "model", *key_of(oof))
     scored = with_deflation(score_table(predictions, evaluation=evaluation, seed=seed), of_panel(ledger, trials))
     scores = records.with_kind(scored, modeling)
     chosen = ensemble_oof.filter(pl.col("model") == "ensemble")
