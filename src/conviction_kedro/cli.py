@@ -10,7 +10,8 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from conviction_kedro.console import readable_errors
-from conviction_kedro.endpoint import endpoint, serve
+from conviction_kedro.endpoint import serve
+from conviction_kedro.endpoint_commands import endpoint
 from conviction_kedro.engine_choice import choose_engine, only_the_request
 from conviction_kedro.fetching import fetch
 from conviction_kedro.pinning import pin

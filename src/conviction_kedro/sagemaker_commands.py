@@ -24,7 +24,8 @@ def sagemaker() -> None:
 
 
 @contextmanager
-def _context(env: str) -> Iterator[Any]:
+def project_context(env: str) -> Iterator[Any]:
+    """Yield the context of an environment, with the pipelines built for its engine."""
     from kedro.framework.session import KedroSession
 
     choose_engine({"env": env}, Path.cwd())
@@ -95,7 +96,7 @@ def watch(env: str, run_id: str | None, names: tuple[str, ...], deadline_minutes
     from conviction_kedro.parameters import validate_parameters
     from conviction_kedro.sagemaker import open_clients, watch_jobs
 
-    with readable_errors(), _context(env) as context:
+    with readable_errors(), project_context(env) as context:
         parameters = validate_parameters(context.params)
         settings = parameters.sagemaker
         if deadline_minutes is not None:
@@ -127,7 +128,7 @@ def stop(env: str, run_id: str | None, names: tuple[str, ...]) -> None:
     from conviction_kedro.parameters import validate_parameters
     from conviction_kedro.sagemaker import describe, open_clients, stop_job
 
-    with readable_errors(), _context(env) as context:
+    with readable_errors(), project_context(env) as context:
         parameters = validate_parameters(context.params)
         clients = open_clients(parameters.sagemaker, engine=parameters.engine)
         for name in _jobs(context, run_id, names).values():

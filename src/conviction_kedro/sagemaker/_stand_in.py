@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -58,6 +59,8 @@ class LocalCloud:
         import boto3
         from moto.server import ThreadedMotoServer
 
+        # A line for every request would bury what the run says.
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self.bucket = bucket
         self.faults = faults or Faults()
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

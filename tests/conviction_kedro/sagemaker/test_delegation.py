@@ -369,3 +369,27 @@ def test_a_table_of_trials_without_metrics_file_keeps_the_scraped_score(cloud, p
     assert table["metrics"].null_count() == 2
     assert table["value"].is_between(0.3, 0.9).all()
     assert job.collect(watch).tunings.best["relative/xgboost"]["0"]["eta"] >= 0.1
+
+
+@pytest.mark.slow
+def test_the_same_study_here_and_delegated_agree_within_their_intervals(cloud, one_fold, panel):
+    """Each search's best lies within the 95 % interval of the other's, by sessions, with twelve trials each."""
+    from conviction.tuning import tune
+
+    tuning = TuningParameters(n_trials=12)
+    here = tune(panel, one_fold, target="relative", model="xgboost", tuning=tuning, seed=5)
+    job = Delegation(cloud(), panel, one_fold, strategy="Bayesian", tuning=tuning)
+    there = job.run().tunings
+    bests = []
+    for ledger in (here.ledger, there.ledger):
+        days = ledger.sort("value", descending=True).row(0, named=True)["by_session"]
+        series = pl.Series(days)
+        half = 1.96 * series.std() / len(days) ** 0.5
+        bests.append((series.mean(), series.mean() - half, series.mean() + half))
+    (ours, low, high), (theirs, other_low, other_high) = bests
+    assert low <= theirs <= high
+    assert other_low <= ours <= other_high
+    assert here.trials.height == there.trials.height == 12
+    # Both began with the configured parameters, and scored them alike.
+    first = [table.sort("trial").row(0, named=True)["value"] for table in (here.trials, there.trials)]
+    assert first[0] == first[1]
