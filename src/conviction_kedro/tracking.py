@@ -9,11 +9,13 @@ import os
 import tempfile
 import time
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from conviction.errors import MissingExtraError
 from conviction_kedro.presenting import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ def open_client(config: Mapping[str, Any], root: Path) -> MlflowClient:
     from mlflow.tracking import MlflowClient
 
     uri = tracking_uri(config, root)
+    if uri.startswith("arn:") and find_spec("sagemaker_mlflow") is None:
+        raise MissingExtraError.for_extra(
+            feature="a tracking server of SageMaker", package="sagemaker-mlflow", extra="sagemaker"
+        )
     if uri.startswith(_SQLITE):
         _make_database(Path(uri.removeprefix(_SQLITE)))
     return MlflowClient(tracking_uri=uri)

@@ -19,7 +19,11 @@ from conviction_kedro.requests import body_of
 from conviction_kedro.serving import write_serving_model
 from conviction_kedro.tracking import open_store
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's own comparison of column names while it writes the input example.
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
 SHA = "c" * 64
 
 

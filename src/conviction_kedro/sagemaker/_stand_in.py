@@ -53,9 +53,7 @@ class LocalCloud:
 
     def __init__(self, bucket: str, *, region: str = "us-east-1", faults: Faults | None = None) -> None:
         if find_spec("moto") is None:
-            raise MissingExtraError.for_extra(
-                feature="the local stand-in of SageMaker", package="moto", extra="stand-in"
-            )
+            raise MissingExtraError.for_extra(feature="the local stand-in of SageMaker", package="moto", extra="dev")
         import boto3
         from moto.server import ThreadedMotoServer
 

@@ -50,8 +50,19 @@ def cloud():
 class Delegation:
     """One delegated search over the small panel."""
 
-    def __init__(self, cloud, panel, plan, *, models=("xgboost",), targets=("relative",), tuning=TUNING, **settings):
-        self.cloud, self.panel, self.folds, self.tuning = cloud, panel, plan, tuning
+    def __init__(
+        self,
+        cloud,
+        panel,
+        plan,
+        *,
+        models=("xgboost",),
+        targets=("relative",),
+        tuning=TUNING,
+        configured=None,
+        **settings,
+    ):
+        self.cloud, self.panel, self.folds, self.tuning, self.configured = cloud, panel, plan, tuning, configured
         own = {
             "bucket": cloud.bucket, "role_arn": ROLE, "poll_seconds": 0.05, "parallel": 2, "strategy": "Random",
             "instances": ("ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.large"),
@@ -60,7 +71,13 @@ class Delegation:
         inputs = {"searches": [(target, model) for target in targets for model in models], "tuning": tuning}
         self.upload = make_upload(panel, plan, **inputs)
         self.plan = plan_jobs(
-            panel, plan, **inputs, settings=self.settings, seed=5, identity=RunIdentity(universe="six", run_id="r1")
+            panel,
+            plan,
+            **inputs,
+            settings=self.settings,
+            seed=5,
+            configured=configured,
+            identity=RunIdentity(universe="six", run_id="r1"),
         )
 
     def launch(self):
@@ -72,7 +89,7 @@ class Delegation:
     def collect(self, watch):
         return collect(
             watch, self.plan, self.panel, self.folds, tuning=self.tuning, seed=5, clients=self.cloud.clients,
-            score_configured=self.settings.score_configured,
+            score_configured=self.settings.score_configured, configured=self.configured,
         )  # fmt: skip
 
     def run(self):
@@ -393,3 +410,26 @@ def test_the_same_study_here_and_delegated_agree_within_their_intervals(cloud, o
     # Both began with the configured parameters, and scored them alike.
     first = [table.sort("trial").row(0, named=True)["value"] for table in (here.trials, there.trials)]
     assert first[0] == first[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["gru", "catboost"])
+def test_training_jobs_for_gru_and_catboost_step_down_from_gpu_to_cpu(cloud, panel, one_fold, model):
+    small = {"gru": {"max_epochs": 1, "length": 3}, "catboost": {"n_estimators": 10}}
+    tuning = TuningParameters(n_trials=2, search={"gru": {"length": {"high": 6}, "hidden": {"high": 8}}})
+    job = Delegation(
+        cloud(quotas={"ml.g4dn.xlarge": 0}), panel, one_fold, models=(model,), tuning=tuning, configured=small,
+        instances_by_model={model: ("ml.g4dn.xlarge",)},
+    )  # fmt: skip
+    launched = job.launch()
+    attempts = launched["jobs"][f"relative/{model}/0"]["attempts"]
+    assert [(one["instance"], one["outcome"]) for one in attempts] == [
+        ("ml.g4dn.xlarge", "passed over"),
+        ("ml.m5.xlarge", "launched"),
+    ]
+    request = job.cloud.sagemaker._tuning._jobs[launched["jobs"][f"relative/{model}/0"]["name"]].request
+    assert "gpu" not in request["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"]
+    found = job.collect(job.watch(launched))
+    assert found.analysis["counts"] == {"completed": 1}
+    chosen = found.tunings.best[f"relative/{model}"]["0"]
+    assert small[model].items() <= {**chosen, **({"length": 3} if model == "gru" else {})}.items()
