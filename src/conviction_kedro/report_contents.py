@@ -68,7 +68,9 @@ class Behind:
         return {**shown, "not_evaluated": self.not_evaluated, "quarantine": self.quarantine}
 
 
-def not_evaluated(profile: str, undefined: pl.DataFrame, economics_omitted: pl.DataFrame) -> dict[str, str]:
+def not_evaluated(
+    profile: str, undefined: pl.DataFrame, economics_omitted: pl.DataFrame, left_out: pl.DataFrame
+) -> dict[str, str]:
     """Return what a run did not evaluate -> why.
 
     Parameters
@@ -79,6 +81,8 @@ def not_evaluated(profile: str, undefined: pl.DataFrame, economics_omitted: pl.D
         `what`, `target`, `reason` (`conviction_kedro.examining.examine`).
     economics_omitted : polars.DataFrame
         As `conviction.portfolio.economics_table` gives it.
+    left_out : polars.DataFrame
+        As `conviction.oof.Fits` has it: models, targets, symbols and features that could not be fitted.
     """
     reasons = {} if profile == "full" else dict.fromkeys(_ONLY_FULL, QUICK)
     for row in undefined.iter_rows(named=True):
@@ -86,7 +90,24 @@ def not_evaluated(profile: str, undefined: pl.DataFrame, economics_omitted: pl.D
     for row in economics_omitted.unique(["book", "execution", "reason"], maintain_order=True).iter_rows(named=True):
         place = f" at {row['execution']}" if row["execution"] else ""
         reasons[f"money {row['book'].replace('_', ' ')}{place}"] = f"{row['reason']}."
-    return reasons
+    return {**reasons, **_left_out(left_out)}
+
+
+def _left_out(table: pl.DataFrame) -> dict[str, str]:
+    """Return what was asked of `modeling` and could not be fitted; symbols and folds of one reason are counted."""
+    found: dict[str, str] = {}
+    for (target, model, feature, reason), part in table.group_by(
+        "target", "model", "feature", "reason", maintain_order=True
+    ):
+        whole = f"on {target}" if model else f"target {target}"
+        what = " ".join(filter(None, (model, whole if target else "", f"feature {feature}" if feature else "")))
+        symbols = part["symbol"].drop_nulls().unique(maintain_order=True).to_list()
+        many = (
+            f" of {', '.join(symbols[:5])}{' ...' if len(symbols) > 5 else ''} ({part.height} fits)" if symbols else ""
+        )
+        folds = f" in fold {', '.join(str(fold) for fold in part['fold'].unique().sort())}" if feature else ""
+        found[what + many + folds] = f"{reason}."
+    return found
 
 
 def assemble(

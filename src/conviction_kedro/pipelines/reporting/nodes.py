@@ -70,6 +70,7 @@ def write_report(
     importances: pl.DataFrame,
     importance_stability: pl.DataFrame,
     shadow_scores: pl.DataFrame,
+    left_out: pl.DataFrame,
     profile: str,
 ) -> tuple[str, str, Any, Any, Any]:
     """Return the HTML page, the console summary and the figures that Kedro-Viz shows."""
@@ -95,7 +96,7 @@ def write_report(
             importance=importance_shares(importances),
             stability=with_selected(importance_stability, shadow_scores),
             quarantine=sentences(second_audit),
-            not_evaluated=not_evaluated(profile, undefined, economics_omitted),
+            not_evaluated=not_evaluated(profile, undefined, economics_omitted, left_out),
         ),
         provenance=runtime.current().provenance,
         run_id=runtime.current().run_id,

@@ -98,6 +98,7 @@ def create_pipeline() -> Pipeline:
                     "importances",
                     "importance_stability",
                     "shadow_scores",
+                    "left_out",
                     "params:profile",
                 ],
                 ["report", "summary", "auc_figure", "symbol_figure", "fold_figure"],
