@@ -38,7 +38,7 @@ SECTIONS = (
     ("Start", ("README.md", "docs/tutorial.md")),
     ("How to", "docs/how-to/*.md"),
     ("Explanation", ("docs/why-0.9989-was-wrong.md", "docs/architecture.md")),
-    ("Reference", ("docs/contracts.md", "docs/features.md", "docs/glossary.md")),
+    ("Reference", ("docs/contracts.md", "docs/features.md", "docs/models.md", "docs/glossary.md")),
     ("Project", ("docs/contributing.md", "CHANGELOG.md")),
 )
 TITLED = (

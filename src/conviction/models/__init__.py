@@ -2,6 +2,7 @@
 
 from conviction.models._block import Block
 from conviction.models._calibration import CalibrationKind, calibrate
+from conviction.models._describe import describe
 from conviction.models._fitted import Estimator, FittedModel
 from conviction.models._registry import MODELS, fit_blocks, fit_model, model_spec
 from conviction.models._space import Dimension, SearchSpace
@@ -20,6 +21,7 @@ __all__ = [
     "ModelSpec",
     "SearchSpace",
     "calibrate",
+    "describe",
     "fit_blocks",
     "fit_model",
     "model_spec",
