@@ -14,14 +14,19 @@ from conviction_kedro.endpoint import serve
 from conviction_kedro.endpoint_commands import endpoint
 from conviction_kedro.engine_choice import choose_engine, only_the_request
 from conviction_kedro.fetching import fetch
+from conviction_kedro.inventory import inventory
 from conviction_kedro.pinning import pin
+from conviction_kedro.preflight import preflight
 from conviction_kedro.processed import export, repair
 from conviction_kedro.promotion import promote, rollback
 from conviction_kedro.retraining import retrain
 from conviction_kedro.runs.comparing import compare
 from conviction_kedro.runs.listing import runs
+from conviction_kedro.runs.replaying import replay
 from conviction_kedro.sagemaker_commands import sagemaker
+from conviction_kedro.stages import status
 from conviction_kedro.standalone import audit
+from conviction_kedro.syncing import sync
 from conviction_kedro.usage import check_usage
 
 
@@ -70,3 +75,8 @@ cli.add_command(serve)
 cli.add_command(endpoint)
 cli.add_command(sagemaker)
 cli.add_command(retrain)
+cli.add_command(replay)
+cli.add_command(status)
+cli.add_command(preflight)
+cli.add_command(inventory)
+cli.add_command(sync)

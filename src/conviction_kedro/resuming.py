@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,24 @@ JOURNAL = Path(".conviction") / "runs"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command says about resuming: whether its runner can leave nodes out, and whether it asks for a fresh run."""
+    """What a command says of the run that it starts, beside its parameters.
+
+    Attributes
+    ----------
+    resumable : bool
+        Whether its runner can leave nodes out.
+    fresh : bool
+        Whether an unfinished run is not to be gone on with.
+    root : str or None
+        Local folder that all snapshots go to instead of the catalog's places.
+    tags : dict
+        What the tracked run says of itself in addition.
+    """
 
     resumable: bool = False
     fresh: bool = False
+    root: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 WISH: ContextVar[Wish] = ContextVar("conviction_wish", default=Wish())  # noqa: B039  # frozen

@@ -1,30 +1,29 @@
-"""Threads of the linear algebra library, limited for as long as anybody needs it."""
+"""One fit at a time in the linear algebra library, with a fixed number of threads."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOCK = threading.Lock()
-_STATE: dict[str, Any] = {"users": 0, "limits": None}
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def limited_threads(n_threads: int) -> Iterator[None]:
-    """Limit the process's linear algebra to `n_threads` until the last fit that runs at the same time has ended.
+    """Limit the linear algebra to `n_threads`, for one fit of this process at a time.
 
-    Some libraries know one limit for the whole process, others one for each thread. If each fit took its own back, the first
-    to end would give threads to those that still run, and sums in another order change the last digit. So each sets the limit
-    and only the last takes it back; a worker thread that ends earlier keeps it.
+    Some of the libraries have one limit for the whole process, others one for each thread. Of fits that overlap, the first to
+    end gave its threads to those that still ran, and sums in another order change the last digit. These fits are short beside
+    those of trees, so they wait for each other.
 
     Parameters
     ----------
     n_threads : int
-        Threads; fits that overlap should ask for the same number.
+        Threads of the linear algebra.
 
     Examples
     --------
@@ -33,16 +32,5 @@ def limited_threads(n_threads: int) -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with _LOCK:
-        limits = threadpool_limits(limits=n_threads)
-        if _STATE["users"] == 0:
-            _STATE["limits"] = limits
-        _STATE["users"] += 1
-    try:
+    with _LOCK, threadpool_limits(limits=n_threads):
         yield
-    finally:
-        with _LOCK:
-            _STATE["users"] -= 1
-            if _STATE["users"] == 0:
-                _STATE["limits"].restore_original_limits()
-                _STATE["limits"] = None

@@ -16,7 +16,7 @@ from conviction.audit import AuditedPanel, AuditReport, Certificate
 from conviction.errors import CertificateError
 from conviction.folds import FoldPlan
 from conviction.frames import fingerprint
-from conviction_kedro.datasets._snapshot import Snapshot
+from conviction_kedro.datasets._snapshot import Snapshot, relocated
 
 # Kedro-Viz finds out how to show a dataset by the name of its preview's return type.
 TablePreview = NewType("TablePreview", dict[str, Any])
@@ -235,6 +235,11 @@ class AuditedPanelSnapshot(Snapshot[AuditedPanel]):
     ) -> None:
         super().__init__(filepath, credentials, metadata)
         self._vouched = dict(vouched)
+
+    def relocate(self, root: str) -> None:
+        """Move with what the certificate vouches for."""
+        super().relocate(root)
+        self._vouched = {name: relocated(path, root) for name, path in self._vouched.items()}
 
     def encode(self, data: AuditedPanel) -> bytes:
         """Return Parquet bytes that carry the certificate in their metadata."""

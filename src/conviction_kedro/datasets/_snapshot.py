@@ -59,6 +59,12 @@ class Snapshot(AbstractDataset[_T, _T]):
         """Return where the content lies."""
         return self._filepath
 
+    def relocate(self, root: str) -> None:
+        """Read and write below another local folder from now on: `<root>/<layer>/<file>`."""
+        self._filepath = relocated(self._filepath, root)
+        self._protocol = "file"
+        self._credentials = {}
+
     @property
     def name(self) -> str:
         """Return the dataset's name: the stem of its file."""
@@ -168,3 +174,14 @@ class Snapshot(AbstractDataset[_T, _T]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "kind": self.kind}
+
+
+def relocated(filepath: str, root: str) -> str:
+    """Return the path of a snapshot below another root.
+
+    Examples
+    --------
+    >>> relocated("s3://team/conviction/02_intermediate/bars.parquet", "data/replays/ab12")
+    'data/replays/ab12/02_intermediate/bars.parquet'
+    """
+    return str(PurePosixPath(root, *PurePosixPath(filepath).parts[-2:]))

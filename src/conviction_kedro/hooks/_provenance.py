@@ -15,9 +15,20 @@ from conviction_kedro.datasets import ChampionDataset, Snapshot, SnapshotError
 from conviction_kedro.observers import make_observer
 from conviction_kedro.parameters import validate_parameters
 from conviction_kedro.pinning import pin_tags
-from conviction_kedro.provenance import dataset_keys, environment_facts, is_parameter, run_key, sha, tree_state
+from conviction_kedro.provenance import (
+    dataset_keys,
+    environment_facts,
+    is_parameter,
+    packages_sha,
+    run_key,
+    sha,
+    tree_state,
+)
+from conviction_kedro.resuming import WISH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
@@ -39,6 +50,16 @@ class ProvenanceHooks:
         self._context = context
 
     @hook_impl
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        """Move what the run makes to the folder that its command names: a replay leaves the user's data alone."""
+        root = WISH.get().root
+        if root is not None:
+            for name in list(catalog.keys()):
+                dataset = catalog.get(name)
+                if isinstance(dataset, Snapshot):
+                    dataset.relocate(root)
+
+    @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Compute all keys, check what the run reads but does not make, and install the runtime."""
         root = self._context.project_path
@@ -48,7 +69,7 @@ class ProvenanceHooks:
         # Kedro puts typed objects into `context.params` for the pipelines of this run only; plain data is the same for all.
         plain = parameters.model_dump(mode="json")
         raw = raw_contents(pipeline, catalog)
-        keys = dataset_keys(nodes_that_matter(pipeline), _parameter_values(plain), raw)
+        keys = dataset_keys(nodes_that_matter(pipeline), parameter_values(plain), raw)
         facts = environment_facts(root)
         provenance = {
             **tree_state(root),
@@ -57,6 +78,8 @@ class ProvenanceHooks:
             "run_key": run_key(
                 parameters=plain, raw=_foreign(raw, catalog), versions=facts, asked=asked_for(run_params)
             ),
+            **WISH.get().tags,
+            "code_sha": packages_sha(),
             "parameter_sha": sha(plain),
             "environment": str(self._context.env or "base"),
             "pipeline": ",".join(run_params.get("pipeline_names") or ["__default__"]),
@@ -93,7 +116,8 @@ def _foreign(raw: dict[str, str], catalog: DataCatalog) -> dict[str, str]:
     return {name: content for name, content in raw.items() if not isinstance(catalog.get(name), Snapshot)}
 
 
-def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
+def parameter_values(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the value of every `params:` name, nested ones by their dotted names."""
     values: dict[str, Any] = {"parameters": params}
 
     def walk(prefix: str, value: Any) -> None:
@@ -107,7 +131,9 @@ def _parameter_values(params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
+def raw_contents(
+    pipeline: Pipeline, catalog: DataCatalog, *, known: Mapping[str, str] | None = None, must_read: bool = True
+) -> dict[str, str]:
     """Return the fingerprint of each input that no node makes; one that `pipeline` does not read may be unreadable.
 
     Parameters
@@ -115,6 +141,10 @@ def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
     pipeline : kedro.pipeline.Pipeline
         What is run, or asked about.
     catalog : kedro.io.DataCatalog
+    known : mapping, optional
+        Contents that need not be read again.
+    must_read : bool
+        Whether an input of `pipeline` that cannot be read is an error.
 
     Returns
     -------
@@ -122,8 +152,8 @@ def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
         Dataset -> fingerprint of its frame; of a record that other pipelines append to, the SHA-256 of its content. What was
         read for its fingerprint is what the nodes get: a source is read once in a run.
     """
-    contents: dict[str, str] = {}
-    for name in sorted(filterfalse(is_parameter, nodes_that_matter(pipeline).inputs())):
+    contents: dict[str, str] = dict(known or {})
+    for name in sorted(filterfalse(is_parameter, nodes_that_matter(pipeline).inputs() - set(contents))):
         dataset = catalog.get(name)
         if dataset is None:
             continue
@@ -139,7 +169,7 @@ def raw_contents(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
             if name in pipeline.inputs():
                 _ReadOnce(dataset, frame, times=len(pipeline.only_nodes_with_inputs(name).nodes))
         except DatasetError:
-            if name in pipeline.inputs():
+            if must_read and name in pipeline.inputs():
                 raise
             logger.warning("%s cannot be read now: whether saved data still follows from it cannot be checked", name)
     return contents

@@ -79,9 +79,13 @@ class TrackedRun:
 
     def artifacts(self, folder: str | None = None) -> dict[str, int]:
         """Return every artifact file of the parent run and its size in bytes."""
+        return self.artifacts_of(self.run_id, folder)
+
+    def artifacts_of(self, run_id: str, folder: str | None = None) -> dict[str, int]:
+        """Return every artifact file of this run or of one of its children, and its size in bytes."""
         files: dict[str, int] = {}
-        for item in self.client.list_artifacts(self.run_id, folder):
-            files.update(self.artifacts(item.path) if item.is_dir else {item.path: int(item.file_size or 0)})
+        for item in self.client.list_artifacts(run_id, folder):
+            files.update(self.artifacts_of(run_id, item.path) if item.is_dir else {item.path: int(item.file_size or 0)})
         return files
 
     def artifact(self, path: str) -> Path:
@@ -92,13 +96,17 @@ class TrackedRun:
         RunError
             When the run has no such artifact, or its place cannot be read.
         """
-        folder = self.home / self.run_id
+        return self.artifact_of(self.run_id, path)
+
+    def artifact_of(self, run_id: str, path: str) -> Path:
+        """Download one artifact file of this run or of one of its children; raises as `artifact`."""
+        folder = self.home / run_id
         if (folder / path).is_file():
             return folder / path
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            known = path in self.artifacts(path.rsplit("/", 1)[0] if "/" in path else None)
-            found = Path(self.client.download_artifacts(self.run_id, path, str(folder))) if known else None
+            known = path in self.artifacts_of(run_id, path.rsplit("/", 1)[0] if "/" in path else None)
+            found = Path(self.client.download_artifacts(run_id, path, str(folder))) if known else None
         except Exception as error:
             raise RunError(
                 what=f"artifact {path} of run {self.short} cannot be read",
@@ -146,7 +154,7 @@ class RunReader:
         return [TrackedRun(run, self._client, self._home) for run in found]
 
     def find(self, text: str) -> TrackedRun:
-        """Return the one run of that identifier, beginning of an identifier, name or session; `latest` is the newest.
+        """Return the one run of that identifier, beginning of an identifier, name or session; `latest` is the newest that is no replay.
 
         Raises
         ------
@@ -154,8 +162,9 @@ class RunReader:
             When no run, or more than one, goes by that name.
         """
         runs = self.runs()
-        if text == "latest" and runs:
-            return runs[0]
+        newest = [run for run in runs if "replay_of" not in run.tags]
+        if text == "latest" and newest:
+            return newest[0]
         for matches in (
             [run for run in runs if run.run_id == text],
             [run for run in runs if text in {run.run.info.run_name, run.tags.get("session_id")}],
