@@ -16,9 +16,9 @@ _LOCK = threading.RLock()
 def limited_threads(n_threads: int) -> Iterator[None]:
     """Limit the linear algebra to `n_threads`, for one fit of this process at a time.
 
-    Some of the libraries have one limit for the whole process, others one for each thread. Of fits that overlap, the first to
-    end gave its threads to those that still ran, and sums in another order change the last digit. These fits are short beside
-    those of trees, so they wait for each other.
+    The limit is the process's, and of threads that set it at the same time threadpoolctl hears only the first; when that one
+    ends, the others get all threads back in the middle of their fits, and sums in another order change the last digit. These fits
+    are short beside those of trees, so they wait for each other.
 
     Parameters
     ----------

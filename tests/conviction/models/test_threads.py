@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np  # the library whose threads are limited must be loaded
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from conviction.models._threads import limited_threads
 
@@ -26,10 +26,9 @@ def test_fits_wait_for_each_other_and_each_has_its_limit_throughout():
                 seen.append((inside[0], limits()))
                 inside[0] -= 1
 
-    with threadpool_limits(limits=2):
-        workers = [threading.Thread(target=fit) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+    workers = [threading.Thread(target=fit) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     assert seen == [(1, {1})] * 40
