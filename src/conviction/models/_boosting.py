@@ -46,12 +46,27 @@ def need_inner(inner: Block | None, params: BoostingParameters, *, name: str) ->
 
 
 @dataclass(frozen=True, eq=False)
-class LightGBMEstimator:
-    """A LightGBM booster cut at its best round."""
+class _Boosted:
+    """What both libraries' estimators hold: a booster cut at its best round."""
 
     booster: Any
     best_iteration: int
     curve: tuple[float, ...] = ()
+
+    @property
+    def native(self) -> Any:
+        """Return the library's `Booster`."""
+        return self.booster
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the best round."""
+        return {"best_iteration": self.best_iteration}
+
+
+@dataclass(frozen=True, eq=False)
+class LightGBMEstimator(_Boosted):
+    """A LightGBM booster cut at its best round."""
 
     def predict(self, block: Block) -> NDArray[np.float64]:
         """Return the probability of 1 for each row."""
@@ -68,16 +83,6 @@ class LightGBMEstimator:
     def save(self, folder: Path) -> None:
         """Write LightGBM's text format."""
         (folder / LIGHTGBM_FILE).write_text(self.booster.model_to_string(num_iteration=-1), encoding="utf-8")
-
-    @property
-    def native(self) -> Any:
-        """Return the `lightgbm.Booster`."""
-        return self.booster
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return the best round."""
-        return {"best_iteration": self.best_iteration}
 
 
 def _lightgbm_sets(train: Block, inner: Block | None, params: LightGBMParameters) -> tuple[Any, Any]:
@@ -186,12 +191,8 @@ def load_lightgbm(folder: Path, meta: dict[str, Any]) -> LightGBMEstimator:
 
 
 @dataclass(frozen=True, eq=False)
-class XGBoostEstimator:
+class XGBoostEstimator(_Boosted):
     """An XGBoost booster cut at its best round."""
-
-    booster: Any
-    best_iteration: int
-    curve: tuple[float, ...] = ()
 
     def contributions(self, block: Block) -> NDArray[np.float64]:
         """Return XGBoost's own SHAP values."""
@@ -212,16 +213,6 @@ class XGBoostEstimator:
     def save(self, folder: Path) -> None:
         """Write XGBoost's binary JSON."""
         self.booster.save_model(folder / XGBOOST_FILE)
-
-    @property
-    def native(self) -> Any:
-        """Return the `xgboost.Booster`."""
-        return self.booster
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return the best round."""
-        return {"best_iteration": self.best_iteration}
 
 
 def _xgboost_sets(train: Block, inner: Block | None, params: XGBoostParameters) -> tuple[Any, Any]:

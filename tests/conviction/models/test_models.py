@@ -18,7 +18,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from conviction.errors import ModelError, ParameterError, SeenRowError, TuningError
-from conviction.models import MODELS, Dimension, FittedModel, SearchSpace, fit_model, model_spec
+from conviction.models import (
+    MODELS,
+    Block,
+    Dimension,
+    FittedModel,
+    SearchSpace,
+    fit_blocks,
+    fit_model,
+    model_spec,
+)
 
 
 def sample(n, *, seed=0, missing=0.05):
@@ -329,3 +338,11 @@ FITTED = {
 def test_unknown_parameters_are_named():
     with pytest.raises(ParameterError, match=r"parameter 'depth' of model 'xgboost'.*allowed: .*max_depth"):
         fit_model("xgboost", TRAIN, Y_TRAIN, params={"depth": 3}, inner=(INNER, Y_INNER), seed=0)
+
+
+def test_without_a_cluster_the_fit_says_what_is_missing():
+    pytest.importorskip("distributed")
+    block = Block(("a",), np.arange(20, dtype=np.float32)[:, None], y=np.arange(20) % 2.0)
+    params = {"early_stopping_rounds": None, "training": "dask"}
+    with pytest.raises(ModelError, match=r"no active distributed\.Client"):
+        fit_blocks("xgboost", block, None, params=params, seed=0)
