@@ -17,27 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# One tree of modules, then the rooms in the order of the alphabet.
 ROOMS = (
-    *(
-        "errors",
-        "frames",
-        "observer",
-        "market",
-        "panel",
-        "labels",
-        "features",
-        "folds",
-        "audit",
-        "models",
-        "oof",
-        "tuning",
-    ),
-    *("evaluation", "ensembling", "portfolio", "reporting", "testing"),
+    "errors",
+    "frames",
+    "observer",
+    *sorted(path.parent.name for path in (ROOT / "src" / "conviction").glob("*/__init__.py")),
 )
 SECTIONS = (
     ("Start", ("README.md", "docs/tutorial.md")),
     ("How to", "docs/how-to/*.md"),
-    ("Explanation", ("docs/why-0.9989-was-wrong.md", "docs/architecture.md")),
+    (
+        "Explanation",
+        ("docs/why-0.9989-was-wrong.md", "docs/architecture.md", "docs/code-audit.md", "docs/audit-limits.md"),
+    ),
     ("Reference", ("docs/contracts.md", "docs/features.md", "docs/models.md", "docs/glossary.md")),
     ("Project", ("docs/contributing.md", "CHANGELOG.md")),
 )
