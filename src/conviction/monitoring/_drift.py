@@ -12,7 +12,7 @@ import polars as pl
 from conviction.errors import MonitoringError
 from conviction.evaluation import benjamini_hochberg
 from conviction.frames import SESSION
-from conviction.monitoring._population import past_indices, session_counts, stability_index
+from conviction.monitoring._population import PRESENT, past_indices, session_counts, stability_index
 from conviction.monitoring.parameters import MonitoringParameters
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def drift_test(
         before = counts[:n_reference]
         past.append(past_indices(before, window=window, stride=max(1, window // _OVERLAP)))
         latest = counts[n_reference:].sum(axis=0)
-        known = latest.sum() > 0 and np.isfinite(past[-1]).sum() >= monitoring.min_windows
+        present = (counts[n_reference:].sum(axis=1) > 0).sum() >= PRESENT * window
+        known = present and np.isfinite(past[-1]).sum() >= monitoring.min_windows
         now.append(float(stability_index(latest, before.sum(axis=0))) if known else np.nan)
     indices, index = np.log(np.column_stack(past) + _FLOOR), np.log(np.array(now) + _FLOOR)
     disjoint = np.maximum(2, np.isfinite(indices).sum(axis=0) // _OVERLAP)

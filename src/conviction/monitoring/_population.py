@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 _SMOOTHING = 0.5
-_PRESENT = 0.8
+# Share of a period's sessions in which a column must have values for the period to be judged.
+PRESENT = 0.8
 
 
 def stability_index(counts: Floats, reference: Floats) -> Floats:
@@ -102,5 +103,5 @@ def past_indices(counts: Floats, *, window: int, stride: int) -> Floats:
     starts = np.arange(0, len(counts) - window + 1, stride)
     inside = running[starts + window] - running[starts]
     present = np.concatenate([[0], np.cumsum(counts.sum(axis=1) > 0)])
-    enough = present[starts + window] - present[starts] >= _PRESENT * window
+    enough = present[starts + window] - present[starts] >= PRESENT * window
     return np.where(enough, stability_index(inside, total - inside), np.nan)

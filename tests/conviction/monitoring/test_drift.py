@@ -87,9 +87,16 @@ def test_labels_not_known_yet_and_sessions_not_scored_are_no_drift(clean):
     found = compare(holes, kinds)
     assert found.drifted == ()
     assert found.columns["p_value"].null_count() == 0
-    unscored = frame.with_columns(score_relative=pl.when(pl.col("session") < sessions[-21]).then("score_relative"))
-    row = compare(unscored, kinds).columns.filter(pl.col("column") == "score_relative")
-    assert row["p_value"].to_list() == [None], "a column without values now is not judged"
+    for known in (pl.lit(value=False), pl.col("session") == sessions[-1]):
+        unscored = frame.with_columns(
+            score_relative=pl.when((pl.col("session") < sessions[-21]) | known).then(
+                pl.col("score_relative") + 5 * known
+            )
+        )
+        found = compare(unscored, kinds)
+        row = found.columns.filter(pl.col("column") == "score_relative")
+        assert row["p_value"].to_list() == [None], "a month of which one session has values, or none, is not judged"
+        assert found.drifted == ()
 
 
 def test_a_short_reference_claims_nothing(clean):
