@@ -9,10 +9,12 @@ import polars as pl
 from conviction.audit import AuditedPanel
 from conviction.ensembling import EnsemblingParameters, ensemble_holdout
 from conviction.evaluation import EvaluationParameters, score_table
+from conviction.features import FeatureParameters
 from conviction.folds import FoldPlan
 from conviction.oof import fit_for_holdout
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import HoldoutParameters, ModelingParameters
+from conviction_kedro.searchable import searchable
 
 
 def open_holdout(audited_panel: AuditedPanel, fold_plan: FoldPlan, holdout: HoldoutParameters) -> pl.DataFrame:
@@ -27,6 +29,8 @@ def predict_holdout(
     best_parameters: dict[str, Any],
     oof: pl.DataFrame,
     ensemble_choice: pl.DataFrame,
+    panel: pl.DataFrame,
+    features: FeatureParameters,
     modeling: ModelingParameters,
     ensembling: EnsemblingParameters,
     seed: int,
@@ -34,7 +38,7 @@ def predict_holdout(
     """Fit on all sessions before the hold-out, predict it, and combine as the out-of-fold predictions chose."""
     records.require_opening(holdout_openings, audited_panel, fold_plan)
     single = fit_for_holdout(
-        audited_panel,
+        searchable(audited_panel, panel, features, modeling),
         fold_plan,
         targets=modeling.targets,
         models=(*modeling.baselines, *modeling.models),

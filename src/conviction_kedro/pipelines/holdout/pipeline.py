@@ -26,6 +26,8 @@ def create_pipeline() -> Pipeline:
                     "best_parameters",
                     "oof",
                     "ensemble_choice",
+                    "panel",
+                    "params:features",
                     "params:modeling",
                     "params:ensembling",
                     "params:seed",

@@ -7,19 +7,27 @@ from typing import Any
 import polars as pl
 
 from conviction.audit import AuditedPanel
+from conviction.features import FeatureParameters
 from conviction.folds import FoldPlan
 from conviction.oof import fit_out_of_fold
 from conviction.tuning import tune_all
 from conviction_kedro import records, runtime
 from conviction_kedro.modeling_parameters import ModelingParameters
+from conviction_kedro.searchable import searchable
 
 
 def tune_models(
-    audited_panel: AuditedPanel, fold_plan: FoldPlan, modeling: ModelingParameters, seed: int, n_jobs: int
+    audited_panel: AuditedPanel,
+    fold_plan: FoldPlan,
+    panel: pl.DataFrame,
+    features: FeatureParameters,
+    modeling: ModelingParameters,
+    seed: int,
+    n_jobs: int,
 ) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the best parameters of each (target, model, fold), the trials, what goes on the ledger, the records for tracking."""
     result = tune_all(
-        audited_panel,
+        searchable(audited_panel, panel, features, modeling),
         fold_plan,
         targets=modeling.targets,
         models=modeling.models,
@@ -42,13 +50,15 @@ def predict_out_of_fold(
     fold_plan: FoldPlan,
     best_parameters: dict[str, Any],
     trials: pl.DataFrame,
+    panel: pl.DataFrame,
+    features: FeatureParameters,
     modeling: ModelingParameters,
     seed: int,
     n_jobs: int,
 ) -> tuple[pl.DataFrame, dict[str, Any], pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return predictions and fitted models, importances, learning curves, what was left out, and the records for tracking."""
     result = fit_out_of_fold(
-        audited_panel,
+        searchable(audited_panel, panel, features, modeling),
         fold_plan,
         targets=modeling.targets,
         models=(*modeling.baselines, *modeling.models),

@@ -9,7 +9,7 @@ from conviction_kedro.pipelines.modeling import nodes
 
 def create_pipeline() -> Pipeline:
     """Return audited panel and fold plan -> tuned parameters, trials -> out-of-fold predictions and models."""
-    common = ["params:modeling", "params:seed", "params:n_jobs"]
+    common = ["panel", "params:features", "params:modeling", "params:seed", "params:n_jobs"]
     return Pipeline(
         [
             Node(
