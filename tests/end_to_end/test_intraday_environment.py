@@ -69,19 +69,19 @@ def endpoint():
     server.stop()
 
 
-def by_hand(panel: pl.DataFrame, minutes: int) -> pl.DataFrame:
+def by_hand(panel: pl.DataFrame, minutes: int) -> pl.Series:
     """Return the label of each bar as DuckDB sees it: from the open of the session's next bar to its close."""
     import duckdb
 
-    bars = panel.select("symbol", "session", "bar_end", "open", "close")
+    bars = panel.select("symbol", "session", "open", "close", at=pl.col("bar_end").dt.epoch("s") // 60)
     assert bars.height
     query = """
-        select b.symbol, b.session, b.bar_end, n.close / n.open - 1 as wanted
-        from bars b left join bars n on n.symbol = b.symbol and n.session = b.session and n.bar_end > b.bar_end
-             and n.bar_end <= b.bar_end + to_minutes($minutes)
-        order by 1, 2, 3
+        select n.close / n.open - 1
+        from bars b left join bars n on n.symbol = b.symbol and n.session = b.session and n.at > b.at and n.at <= b.at + $minutes
+        order by b.symbol, b.at
     """
-    return duckdb.execute(query, {"minutes": minutes}).pl()
+    found = duckdb.execute(query, {"minutes": minutes}).fetchall()
+    return pl.Series([row[0] for row in found], dtype=pl.Float64)
 
 
 def test_minute_files_become_audited_bars_and_a_report(fresh_workspace, endpoint):
@@ -128,7 +128,7 @@ def check_bars_and_labels(workspace, minutes):
     labels = pl.read_parquet(data / "04_feature/labels.parquet")
     wanted = by_hand(panel, minutes)
     target = labels[f"target_{minutes}min"].to_numpy()
-    assert target == pytest.approx(wanted["wanted"].to_numpy(), nan_ok=True, abs=1e-12)
+    assert target == pytest.approx(wanted.to_numpy(), nan_ok=True, abs=1e-12)
     assert labels["direction"].null_count() == len(SYMBOLS) * len(SESSIONS)  # the last bar of each session
     matrix = pl.read_parquet(data / "04_feature/feature_matrix.parquet")
     first = matrix.filter(pl.col("bar_end") == pl.col("bar_end").min().over("symbol", "session"))
