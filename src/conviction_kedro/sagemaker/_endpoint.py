@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from conviction_kedro.sagemaker._archive import INFERENCE, Archive, library_files, packed
 from conviction_kedro.sagemaker._errors import EndpointError, PreflightError, SageMakerError, kind_of
 from conviction_kedro.sagemaker._images import inference_image
-from conviction_kedro.sagemaker._preflight import input_shape, walk
+from conviction_kedro.sagemaker._shapes import input_shape, walk
 
 if TYPE_CHECKING:
     from conviction.serving import ServedModel

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from conviction.errors import MissingExtraError
 from conviction_kedro.sagemaker._clients import Clients
-from conviction_kedro.sagemaker._stand_in_sagemaker import DEFAULT_QUOTA, Faults, SageMakerStandIn, refusal
+from conviction_kedro.sagemaker._stand_in_faults import DEFAULT_QUOTA, Faults, refusal
+from conviction_kedro.sagemaker._stand_in_sagemaker import SageMakerStandIn
 from conviction_kedro.sources import RetryPolicy
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from conviction_kedro.sagemaker._stand_in_sagemaker import SageMakerStandIn, refusal
+from conviction_kedro.sagemaker._stand_in_faults import refusal
+from conviction_kedro.sagemaker._stand_in_sagemaker import SageMakerStandIn
 from conviction_kedro.sagemaker._stand_in_trial import tar_members
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from conviction_kedro.sagemaker import (
     watch_jobs,
 )
 from conviction_kedro.sagemaker._stand_in import LocalCloud
-from conviction_kedro.sagemaker._stand_in_sagemaker import Faults
+from conviction_kedro.sagemaker._stand_in_faults import Faults
 
 ROLE = "arn:aws:iam::123456789012:role/conviction-training"
 TUNING = TuningParameters(n_trials=3, search={"xgboost": {"eta": {"low": 0.1}}})
@@ -196,7 +196,7 @@ def test_resource_limit_exceeded_steps_down_and_each_attempt_is_recorded(cloud, 
     # Quotas that may not be looked up: only the refusal tells.
     from dataclasses import replace
 
-    from conviction_kedro.sagemaker._stand_in_sagemaker import refusal
+    from conviction_kedro.sagemaker._stand_in_faults import refusal
 
     class Forbidden:
         def list_service_quotas(self, **request):

@@ -26,8 +26,8 @@ from conviction_kedro.sagemaker import (
     require_passed,
     stepped,
 )
-from conviction_kedro.sagemaker._preflight import input_shape
-from conviction_kedro.sagemaker._stand_in_sagemaker import validated
+from conviction_kedro.sagemaker._shapes import input_shape
+from conviction_kedro.sagemaker._stand_in_faults import validated
 
 ROLE = "arn:aws:iam::123456789012:role/conviction-training"
 SETTINGS = SageMakerParameters(bucket="team-bucket", role_arn=ROLE)

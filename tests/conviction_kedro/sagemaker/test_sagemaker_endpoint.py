@@ -24,7 +24,7 @@ from conviction_kedro.sagemaker import (
     teardown,
 )
 from conviction_kedro.sagemaker._stand_in import LocalCloud
-from conviction_kedro.sagemaker._stand_in_sagemaker import Faults
+from conviction_kedro.sagemaker._stand_in_faults import Faults
 from conviction_kedro.sagemaker._stand_in_trial import tar_members
 
 MODELS = ("lightgbm", "xgboost")
@@ -39,7 +39,7 @@ def champion():
         purge=1, embargo=5, holdout_sessions=30, n_folds=2, min_train_sessions=120, inner_fraction=0.2
     )
     plan = make_fold_plan(panel.labels, folds=folds)
-    certificate = SimpleNamespace(sha=SHA, plan_sha=plan.hash)
+    certificate = SimpleNamespace(sha=SHA, plan_sha=plan.hash, code_sha="d" * 64)
     audited = SimpleNamespace(
         frame=panel.frame, features=panel.features, targets=panel.targets, certificate=certificate
     )
