@@ -262,6 +262,10 @@ class RunStore:
         """Give the parent the scores it is compared by, the verdict on them and whose they are."""
         self._log(self._parent, {}, metrics, {"verdict": verdict, "headline": of})
 
+    def add_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Give the parent further numbers of the score that it is compared by."""
+        self._log(self._parent, {}, metrics, {})
+
     def log_dataset(self, fields: Mapping[str, str]) -> None:
         """Say on which data the parent ran; MLflow shows it in a column of its own."""
         from mlflow.entities import Dataset, DatasetInput

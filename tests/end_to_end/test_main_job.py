@@ -76,7 +76,8 @@ def test_models_are_logged_with_signature_and_load_as_pyfunc(finished, tmp_path)
     import mlflow
     import pandas as pd
 
-    run = next(run for run in finished.runs() if run.data.tags.get("model") == "lightgbm")
+    scored = [run for run in finished.runs() if run.data.tags.get("split") == "oof"]
+    run = next(run for run in scored if run.data.tags["model"] == "lightgbm")
     path = finished.client().download_artifacts(run.info.run_id, "model", str(tmp_path))
     model = mlflow.pyfunc.load_model(path)
     names = model.metadata.get_input_schema().input_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,8 @@ class TrackingHooks:
             self._say_which_data()
         if dataset_name in _HEADLINES:
             self._describe(data)
+        if dataset_name == "evidence_records":
+            self._add_evidence(data)
         if dataset_name == "second_audit":
             for name, value in quarantine_tags(data).items():
                 self._store.tag(name, value)
@@ -194,6 +197,14 @@ class TrackingHooks:
             return {}
         facts: dict[str, Any] = self._catalog.load("data_facts")
         return facts
+
+    def _add_evidence(self, evidence: pl.DataFrame) -> None:
+        """Give the parent what stands behind the score that it is compared by."""
+        targets = validate_parameters(self._context.params).modeling.targets
+        metrics = dict(evidence.select("record_key", "metrics").iter_rows())
+        first = next((metrics[f"{target}/ensemble"] for target in targets if f"{target}/ensemble" in metrics), None)
+        if self._store is not None and first is not None:
+            self._store.add_metrics(json.loads(first))
 
     def _describe(self, scores: pl.DataFrame) -> None:
         if self._store is None:
