@@ -21,7 +21,7 @@ class Workspace:
 
     root: Path
 
-    def kedro(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def kedro(self, *arguments: str, timeout: float = 500, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `kedro` there and return what it said."""
         variables = {
             key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVICTION_", "KEDRO_"))
@@ -31,7 +31,7 @@ class Workspace:
         variables.pop("PYTHONWARNINGS", None)
         command = [sys.executable, "-m", "kedro", *arguments]
         return subprocess.run(
-            command, cwd=self.root, env=variables, capture_output=True, text=True, timeout=500, check=False
+            command, cwd=self.root, env=variables, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     def configure(self, changes: dict, env: str = "local") -> None:
