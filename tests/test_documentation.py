@@ -114,7 +114,10 @@ def parameter_names():
     names = set()
     for path in (ROOT / "conf" / "base").glob("parameters*.yml"):
         names |= set(leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    return names
+    # The made-up market has defaults in code alone: nothing of it stands in the base environment.
+    from conviction_kedro.parameters import SyntheticParameters
+
+    return names | {f"synthetic.{name}" for name in SyntheticParameters.model_fields}
 
 
 def kedro_commands():
