@@ -55,7 +55,7 @@ def run(metrics, children):
 
 
 def test_every_metric_counts_but_seconds():
-    was = run({"auc": 0.5}, {"relative/x": {"auc": 0.5, "seconds_fit": 1.0}})
+    was = run({"auc": 0.5, "node.a.cpu_seconds": 1.0}, {"relative/x": {"auc": 0.5, "seconds_fit": 1.0}})
     assert compare_metrics(was, run({"auc": 0.5}, {"relative/x": {"auc": 0.5, "seconds_fit": 9.0}}), tolerance=0) == (
         2,
         None,

@@ -48,11 +48,16 @@ def parents(workspace):
     return [run for run in workspace.runs() if "mlflow.parentRunId" not in run.data.tags]
 
 
+def results(metrics):
+    """Return the names of metrics without what each attempt cost."""
+    return {name for name in metrics if not name.startswith(("node.", "peak_memory"))}
+
+
 def assert_like_uninterrupted(workspace, finished):
     assert workspace.bytes_of(*RESULTS) == finished.bytes_of(*RESULTS)
     shape = [
         {
-            run.data.tags.get("record_key", "command"): (run.info.status, set(run.data.metrics), run.data.params)
+            run.data.tags.get("record_key", "command"): (run.info.status, results(run.data.metrics), run.data.params)
             for run in one.runs()
         }
         for one in (workspace, finished)
@@ -110,7 +115,7 @@ def test_other_parameters_or_fresh_begin_anew_and_the_killed_run_says_so(fresh_w
     assert fresh.returncode == 0, fresh.stderr
     assert "not gone on with: --fresh" in fresh.stdout
     again = workspace.kedro("run", *short)
-    assert "Running node: check_bars" in again.stdout + again.stderr, "a finished run asked again runs again"
+    assert "Running node: " in again.stdout and "check_bars" in again.stdout, "a finished run asked again runs again"
     assert [run.info.status for run in reversed(parents(workspace))] == [
         "KILLED",
         "FINISHED",

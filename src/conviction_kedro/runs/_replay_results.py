@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from conviction_kedro.runs._reading import TrackedRun
 
 _KEY = ("symbol", "session", "target", "model", "fold")
-_CLOCKS = ("seconds",)
+# What a run cost is no result: times and memory of each node, seconds of each fit.
+_COST = ("seconds", "node.", "peak_memory")
 
 
 def compare_metrics(was: TrackedRun, now: TrackedRun, *, tolerance: float) -> tuple[int, str | None]:
     """Return how many metrics were compared, and the first that differs, or None.
 
-    Seconds are left out; with a tolerance of zero the numbers must be the same bits.
+    What a run cost (seconds, memory) is left out; with a tolerance of zero the numbers must be the same bits.
     """
     count = 0
     runs: dict[str, tuple[Any, Any]] = {
@@ -30,7 +31,7 @@ def compare_metrics(was: TrackedRun, now: TrackedRun, *, tolerance: float) -> tu
         if new is None:
             return count, f"{key} is not in the replay"
         for name, value in sorted(old.data.metrics.items()):
-            if name.startswith(_CLOCKS):
+            if name.startswith(_COST):
                 continue
             count += 1
             other = new.data.metrics.get(name)
