@@ -115,7 +115,7 @@ def test_other_parameters_or_fresh_begin_anew_and_the_killed_run_says_so(fresh_w
     assert fresh.returncode == 0, fresh.stderr
     assert "not gone on with: --fresh" in fresh.stdout
     again = workspace.kedro("run", *short)
-    assert "Running node: " in again.stdout and "check_bars" in again.stdout, "a finished run asked again runs again"
+    assert "Completed node: data_engineering.check_bars" in again.stdout, "a finished run asked again runs again"
     assert [run.info.status for run in reversed(parents(workspace))] == [
         "KILLED",
         "FINISHED",
