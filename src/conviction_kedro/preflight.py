@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -278,6 +279,7 @@ def check_tracking(project: Project) -> Iterator[Finding]:
     """Reach the run store within a few seconds."""
     from conviction_kedro.tracking import open_client, tracking_uri
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are no part of the answer
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     address = re.sub(r"//[^/@]*@", "//***@", tracking_uri(project.tracking, project.root))

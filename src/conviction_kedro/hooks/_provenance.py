@@ -102,8 +102,16 @@ def nodes_that_matter(pipeline: Pipeline) -> Pipeline:
     from kedro.framework.project import pipelines
 
     pipelines.set_requested(None)
-    everything: Pipeline = pipelines["__default__"] + pipeline
+    main: Pipeline = pipelines["__default__"]
+    # Another way to make the same data (delegated tuning) stands in for the main job's own.
+    made = pipeline.all_outputs()
+    everything: Pipeline = main.filter(node_names=others) if (others := _not_making(main, made)) else type(main)([])
+    everything += pipeline
     return everything
+
+
+def _not_making(pipeline: Pipeline, outputs: set[str]) -> list[str]:
+    return [node.name for node in pipeline.nodes if not outputs.intersection(node.outputs)]
 
 
 def asked_for(run_params: dict[str, Any]) -> dict[str, Any]:
