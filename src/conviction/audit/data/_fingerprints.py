@@ -333,6 +333,7 @@ def scale_by_whole_history(ctx: Context, match: Match) -> Found:
         "last value": np.take_along_axis(x, last[None, :], axis=0)[0],
         "highest value": np.nanmax(x, axis=0),
         "lowest value": np.nanmin(x, axis=0),
+        "largest size": np.nanmax(np.abs(x), axis=0),
         "mean": np.nanmean(x, axis=0),
         "median": np.nanmedian(x, axis=0),
         "standard deviation": np.nanstd(x, axis=0),

@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from conviction.audit._report import Finding
-from conviction.audit.data import copies, folds, full_sample, future, labels, lookahead, partial, prices, rows, warmup
+from conviction.audit.data import (
+    clusters,
+    copies,
+    folds,
+    full_sample,
+    future,
+    labels,
+    lookahead,
+    partial,
+    prices,
+    rows,
+    warmup,
+)
 from conviction.audit.data._context import Context
 
 
@@ -37,6 +49,7 @@ DATA_CHECKS: tuple[DataCheck, ...] = (
     DataCheck("full_sample.scaling", "full sample", "columns", full_sample.check_scaling),
     DataCheck("full_sample.encoding", "full sample", "columns", full_sample.check_encoding),
     DataCheck("full_sample.imputation", "full sample", "columns", full_sample.check_imputation),
+    DataCheck("full_sample.clusters", "full sample", "columns", clusters.check_clusters),
     DataCheck("full_sample.projection", "full sample", "columns", full_sample.check_projection),
     DataCheck("copies.association", "copies", "columns", copies.check_association),
     DataCheck("future.countdowns", "future values", "columns", lookahead.check_countdowns),

@@ -264,22 +264,25 @@ def _rare(ctx: Context, name: str, column: Array, drivers: list[Driver]) -> Find
     if len(sample) < 200:
         return None
     middle = np.median(sample[:: max(1, len(sample) // 2000)])
-    rare = good & (column != middle)
-    if not 20 <= rare.sum() <= 0.12 * good.sum():
-        return None
-    for driver in drivers:
-        mean, error, sessions = _effect(rare, driver)
-        if abs(mean) - 5 * error > 0.3:
-            return _hidden(
-                ctx,
-                name,
-                "rare values",
-                f"where {name} is not {middle:g}",
-                driver=driver,
-                mean=mean,
-                error=error,
-                sessions=sessions,
-            )
+    kept, often = np.unique(sample, return_counts=True)
+    atom = float(kept[int(np.argmax(often))])
+    for rare, where in ((good & (column != middle), f"not {middle:g}"), (good & (column == atom), f"{atom:g}")):
+        if not 20 <= rare.sum() <= 0.12 * good.sum():
+            continue
+        for driver in drivers:
+            mean, error, sessions = _effect(rare, driver)
+            # An atom in a column of many values may be "nothing happened", after which little happens.
+            if abs(mean) - 5 * error > (0.6 if driver.name.startswith("size") else 0.3):
+                return _hidden(
+                    ctx,
+                    name,
+                    "rare values",
+                    f"where {name} is {where}",
+                    driver=driver,
+                    mean=mean,
+                    error=error,
+                    sessions=sessions,
+                )
     return None
 
 

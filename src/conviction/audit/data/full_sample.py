@@ -167,6 +167,13 @@ def _group_means(column: Array, outcomes: dict[str, Array]) -> tuple[str, dict[s
         spread = mean.std()
         if spread > 0 and np.mean(off <= 1e-3 * spread + 1e-7) > 0.9:
             return f"each value is the mean {label} of its own rows", {"outcome": label, "groups": int(big.sum())}
+        if spread > 0 and mean.min() > 0 and mean.max() < 1 and "direction" in label:
+            odds = np.log(mean / (1 - mean))
+            follows = (
+                abs(float(np.corrcoef(values[big], odds)[0, 1])) if big.sum() >= 4 and values[big].std() > 0 else 0.0
+            )
+            if follows > 0.99999:
+                return f"each value is the log odds of the {label} of its own rows", {"outcome": label}
         if big.sum() >= 12 and values[big].std() > 0 and spread > 0:
             r = float(np.corrcoef(values[big], mean)[0, 1])
             if abs(r) > 0.985:
@@ -290,6 +297,9 @@ def _interpolated(packed: Array) -> tuple[str, dict[str, float | int | str | Non
     places = decimals(packed[good])
     n = int(np.isfinite(bend).sum())
     by_chance = 0.0 if places is None else min(1.0, 10.0**-places / (2.0 * scale)) * n
+    # Ranks and counts move by few steps, two of which are often the same: as often as in any other order.
+    mixed = np.diff(np.random.default_rng(3).permutation(step, axis=0), axis=0)
+    by_chance = max(by_chance, float((np.abs(mixed) <= 1e-9 * scale + 8e-16 * size).sum()))
     hits = int(straight.sum())
     third = np.diff(np.diff(bend, axis=0), axis=0)
     cubic = (np.abs(third) <= 1e-8 * scale + 64e-16 * size) & (np.abs(bend[2:]) > 1e-5 * scale)

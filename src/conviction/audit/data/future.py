@@ -125,8 +125,10 @@ def check_deviations(ctx: Context) -> Iterator[Finding]:
         column = ctx.panel.pack(ctx.panel.column(name))
         wrong = unexplained(ctx, match)
         warm = np.isfinite(column) & ~np.isfinite(_values(ctx, match, 0))
-        if wrong.sum() >= 5:
-            finding = _later_in_part(ctx, name, match, column, wrong)
+        if (wrong | warm).sum() >= 5:
+            finding = _later_in_part(ctx, name, match, column, wrong | warm) or _as_a_careless_join(
+                ctx, name, match, column, wrong
+            )
             if finding is not None:
                 yield finding
                 continue
@@ -177,7 +179,7 @@ def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: 
     half = match.entry.window // 2
     spread = np.nanstd(np.where(match.compared, column, np.nan), axis=0)
     tolerance = max(1e-4, 20 * match.deviation) * np.where(spread > 0, spread, np.nan)
-    own = np.abs(match.residual)
+    own = np.where(match.compared, np.abs(match.residual), np.inf)
     best, hits = 0, np.zeros_like(wrong)
     for later in dict.fromkeys(
         (1, 2, 3, 4, 5, 10, max(half, 1), max((match.entry.window - 1) // 2, 1), max(match.entry.window - 1, 1))
@@ -193,7 +195,8 @@ def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: 
         excess = (equal.sum() / wrong.sum() - usual) / max(1 - usual, 1e-9)
         if equal.sum() > hits.sum() and excess >= 0.4:
             best, hits = later, equal
-    if hits.sum() < 5:
+    # A value that stands still equals the one after it: only what moves can tell where it was taken from.
+    if hits.sum() < 5 or hits.any(axis=1).sum() < 3 or len(np.unique(column[hits])) < 3:
         return None
     grid = ctx.panel.unpack(hits.astype(float)) == 1
     symbols = ctx.symbols_of(grid)
@@ -210,6 +213,37 @@ def _later_in_part(ctx: Context, name: str, match: Match, column: Array, wrong: 
             f"{name} is {match.entry.name}, but {int(hits.sum())} rows"
             f"{' of ' + ', '.join(few) if few else ''} {span} hold the value of {best} row(s) later."
         ),
+        remedy=_REMEDY,
+    )
+
+
+def _as_a_careless_join(ctx: Context, name: str, match: Match, column: Array, wrong: Array) -> Finding | None:
+    """Ask whether the rows that differ from an honest join of a source equal a join that knows too much."""
+    if not match.entry.name.startswith("source:") or ctx.library is None or wrong.sum() < 5:
+        return None
+    kind = match.entry.name.split("_")[0]
+    best, why, hits = 0, "", np.zeros_like(wrong)
+    spread = np.nanstd(np.where(match.compared, column, np.nan))
+    for entry in ctx.library.entries:
+        if not entry.leak or not entry.name.startswith(kind):
+            continue
+        fitted = match.level + match.scale * ctx.library.values(entry)
+        with np.errstate(all="ignore"):
+            equal = wrong & (np.abs(column - fitted) <= 1e-6 * spread)
+        if equal.sum() > best:
+            best, why, hits = int(equal.sum()), entry.leak, equal
+    if best < 0.8 * wrong.sum():
+        return None
+    grid = ctx.panel.unpack(hits.astype(float)) == 1
+    symbols = ctx.symbols_of(grid)
+    few = symbols if len(symbols) <= 3 else ()
+    return ctx.accuse(
+        "partial.recomputed",
+        columns=(name,),
+        symbols=few,
+        first_row=ctx.first_row(grid),
+        evidence={"definition": match.entry.name, "rows": best},
+        explanation=f"In {best} rows{' of ' + ', '.join(few) if few else ''} {name} knows the future: {why}.",
         remedy=_REMEDY,
     )
 

@@ -16,6 +16,9 @@ from conviction.audit.data.copies import MIN_SESSIONS, MOST_CELLS, drivers_of
 _REMEDY = "Compute the column from rows up to t only: the window must end at its row."
 _FARTHEST = 25
 _BOUND = 0.13
+_SUM_BOUND = 0.18
+_MARKET_BOUND = 0.2
+_SUMS = (5, 10)
 _EVENTS = ("next return", "size of the next move", "next volume", "next range")
 
 
@@ -30,25 +33,22 @@ def check_changes(ctx: Context) -> Iterator[Finding]:
         raise SkipCheckError(why)
     step = max(1, ctx.panel.present.size // MOST_CELLS)
     events = _events(ctx, step)
+    markets = _market_events(ctx)
     names = [n for n in ctx.table.features if n not in ctx.accused and not ctx.proved_causal(n)]
     tests = max(2, len(names) * _FARTHEST * len(events))
     z = float(np.sqrt(2 * np.log(tests))) + 1.0
     for name in names:
         column = ctx.panel.column(name)
-        if is_shared(column) or np.isfinite(column).sum() < 200:
+        if np.isfinite(column).sum() < 200:
             continue
         packed = ctx.panel.pack(column)
-        change = ctx.panel.unpack(packed - lag(packed, 1))[:, ::step]
+        change = ctx.panel.unpack(packed - lag(packed, 1))
         if np.mean(change[np.isfinite(change)] == 0) > 0.9:
             continue
-        score = _scores(change)
-        best: tuple[float, float, int, str, float] | None = None
-        for event, values in events:
-            for k in range(2, _FARTHEST + 1):
-                mean, error = _goes_with(score[:-k], values[k:])
-                excess = abs(mean) - z * error - _BOUND
-                if excess > 0 and (best is None or excess > best[0]):
-                    best = (excess, mean, k, event, error)
+        if is_shared(column):
+            best = _of_the_market(session_mean(change)[:, 0], markets, z=z)
+        else:
+            best = _of_the_symbols(_scores(change[:, ::step]), events, z=z)
         if best is not None:
             _, mean, k, event, error = best
             yield ctx.accuse(
@@ -61,6 +61,66 @@ def check_changes(ctx: Context) -> Iterator[Finding]:
                 ),
                 remedy=_REMEDY,
             )
+
+
+Best = tuple[float, float, int, str, float] | None
+
+
+def _of_the_symbols(score: Array, events: list[tuple[str, Array]], *, z: float) -> Best:
+    best: Best = None
+    for event, values in events:
+        for k in range(2, _FARTHEST + 1):
+            mean, error = _goes_with(score[:-k], values[k:])
+            excess = abs(mean) - z * error - _BOUND
+            if excess > 0 and (best is None or excess > best[0]):
+                best = (excess, mean, k, event, error)
+        if event.startswith(("size", "move with")):
+            # A smoother takes in many later sessions, each with a little weight: only their sum stands out.
+            for k in _SUMS:
+                later = _later_sum(values, k)
+                mean, error = _goes_with(score, standard(later, 1 if later.shape[1] > 3 else 0), horizon=k)
+                excess = abs(mean) - z * error - _SUM_BOUND
+                if excess > 0 and (best is None or excess > best[0]):
+                    best = (excess, mean, k, event, error)
+    return best
+
+
+def _of_the_market(change: Array, markets: list[tuple[str, Array]], *, z: float) -> Best:
+    """Ask one value a session: fewer observations, so that only half of a window's weight can be seen."""
+    best: Best = None
+    for event, values in markets:
+        later = [(k, ahead(values[:, None], k)[:, 0]) for k in range(2, _FARTHEST + 1)]
+        later += [(k, _later_sum(values[:, None], k)[:, 0]) for k in _SUMS]
+        for k, series in later:
+            both = np.isfinite(change) & np.isfinite(series)
+            n = int(both.sum())
+            if n < 100 or np.ptp(change[both]) == 0:
+                continue
+            a, b = (standard(pooled_ranks(x[both])[:, None], 0)[:, 0] for x in (change, series))
+            mean, error = float((a * b).mean()), float(1 / np.sqrt(n))
+            excess = abs(mean) - z * error - _MARKET_BOUND
+            if excess > 0 and (best is None or excess > best[0]):
+                best = (excess, mean, k, f"{event} of the market", error)
+    return best
+
+
+def _later_sum(values: Array, k: int) -> Array:
+    """Return the mean of what the next k sessions bring; 0 stands for missing, as in scores."""
+    out = np.zeros_like(values)
+    for step in range(1, k + 1):
+        out += ahead(values, step)
+    return out / k
+
+
+def _market_events(ctx: Context) -> list[tuple[str, Array]]:
+    moves = session_mean(ahead(ctx.next_return, -1))[:, 0]
+    size = np.abs(moves)
+    known = np.full(len(size), np.nan)
+    level = np.nanmean(size)
+    for row, value in enumerate(size):
+        known[row] = level
+        level = level if np.isnan(value) else 0.9 * level + 0.1 * value
+    return [("move", moves), ("size of the move", np.where(known > 0, size / known, np.nan))]
 
 
 def _scores(values: Array) -> Array:
@@ -83,11 +143,11 @@ def _events(ctx: Context, step: int) -> list[tuple[str, Array]]:
     return [(name, values[:, ::step]) for name, values in out]
 
 
-def _goes_with(score: Array, event: Array) -> tuple[float, float]:
+def _goes_with(score: Array, event: Array, *, horizon: int = 1) -> tuple[float, float]:
     both = (score != 0) & (event != 0)
     count = both.sum(axis=1)
     series = np.where(count >= min(4, score.shape[1]), (score * event).sum(axis=1) / np.maximum(count, 1), np.nan)
-    mean, error, n = newey_west(series)
+    mean, error, n = newey_west(series, horizon)
     return (mean, error) if n >= 50 else (0.0, float("inf"))
 
 

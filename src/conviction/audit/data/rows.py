@@ -142,7 +142,7 @@ def check_alignment(ctx: Context) -> Iterator[Finding]:
     for s in range(n_symbols):
         k = int(lags[best[s]])
         top = table[best[s], s]
-        if k != 0 and top > 0.12 + 4 * noise and top - own[s] > 0.1 + 3 * noise:
+        if k != 0 and top > 0.05 + 4 * noise and top - own[s] > 0.08 + 3 * noise:
             name = ctx.panel.symbols[s]
             ctx.set_aside[name] = "shifted"
             yield ctx.accuse(
