@@ -142,6 +142,13 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
                 raise AuditError(
                     what="no such directory", got=sources, allowed="a directory of source files", fix="check --sources"
                 )
+            if not any((sources / f"{name}.csv").is_file() for name in _SOURCES):
+                raise AuditError(
+                    what="no source in the directory",
+                    got=sources,
+                    allowed=", ".join(f"{name}.csv" for name in _SOURCES),
+                    fix="check --sources",
+                )
             given = {
                 name: read_table(sources / f"{name}.csv") for name in _SOURCES if (sources / f"{name}.csv").is_file()
             }
@@ -154,14 +161,15 @@ def audit(path: Path, sources: Path | None, targets: tuple[str, ...], report: Pa
 
 def _deliver(result: AuditReport, *, report: Path | None, html: Path | None) -> NoReturn:
     click.echo(result.to_table())
-    if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(json.dumps(result.to_dict(), indent=1, sort_keys=True), encoding="utf-8")
-    if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(
-            f"<!doctype html><meta charset='utf-8'><title>Leakage audit</title>{result.to_html()}", encoding="utf-8"
-        )
+    page = f"<!doctype html><meta charset='utf-8'><title>Leakage audit</title>{result.to_html()}"
+    try:
+        for file, text in ((report, json.dumps(result.to_dict(), indent=1, sort_keys=True)), (html, page)):
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.secho(f"AuditError: the report cannot be written: {error}", err=True, fg="red")
+        sys.exit(EXIT_UNUSABLE)
     sys.exit(EXIT_PASS if result.verdict == "pass" else EXIT_LEAK)
 
 

@@ -118,3 +118,30 @@ def test_the_command_outside_a_project_and_inside(leaky, tmp_path, finished):
     assert inside.returncode == 1, inside.stdout + inside.stderr
     assert "ret_5d" in outside.stdout
     assert "ret_5d" in inside.stdout
+
+
+UNUSABLE = {
+    "no keys": "symbol,date,close\n,,\n,,\n",
+    "no rows": "symbol,date,close\n",
+    "no date": "symbol,close\nA,1\n",
+    "words for dates": "symbol,date,close\nA,hello,1\n",
+    "ragged": "symbol,date,close\nA,2024-01-02,1\nA,2024-01-03,1,2,3\n",
+}
+
+
+@pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
+def test_an_unusable_table_ends_with_code_two_and_a_reason(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    result = audit(tmp_path / "x.csv")
+    assert result.exit_code == 2, result.output
+    assert "AuditError" in result.output
+
+
+def test_an_empty_directory_of_sources_and_a_report_that_cannot_be_written_end_with_code_two(honest, tmp_path):
+    data = tmp_path / "x.csv"
+    honest.filter(pl.col("symbol") == "KO").tail(80).write_csv(data)
+    (tmp_path / "empty").mkdir()
+    assert audit(data, "--sources", tmp_path / "empty").exit_code == 2
+    result = audit(data, "--report", tmp_path / "empty")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output

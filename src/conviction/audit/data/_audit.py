@@ -87,16 +87,16 @@ def audit_dataset(
     [('direction',)]
     """
     table = read_table(frame, targets=targets)
-    sessions = _calendar_sessions(table, calendar)
-    known = None if sessions is None else set(sessions)
-    clean = clean_rows(table, known_sessions=known)
-    if clean.is_empty():
+    if table.raw.drop_nulls(["symbol", "session"]).is_empty():
         raise AuditError(
             what="no row has both a symbol and a session",
             got=f"{table.raw.height} rows",
             allowed="rows keyed by symbol and session",
             fix="check how the file was read",
         )
+    sessions = _calendar_sessions(table, calendar)
+    known = None if sessions is None else set(sessions)
+    clean = clean_rows(table, known_sessions=known)
     ctx = Context(
         table=table,
         panel=panel_of(table, clean, known_sessions=known),
