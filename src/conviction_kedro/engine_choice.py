@@ -45,22 +45,10 @@ def engine_of_pipelines() -> str:
     return _CHOSEN["engine"]
 
 
-def require_engine(engine: str) -> None:
-    """Raise when the pipelines are built for another engine than a run has.
-
-    Raises
-    ------
-    ParameterError
-        When a session was opened without `kedro run` and without `KEDRO_ENV`.
-    """
-    built = engine_of_pipelines()
-    if (built in DELEGATED) != (engine in DELEGATED):
-        raise ParameterError(
-            what="the pipelines are built for another engine than this run has",
-            got=f"built for {built}, engine={engine}",
-            allowed="the same engine",
-            fix="start it with `kedro run --env=...`, or set the environment variable KEDRO_ENV before (kedro viz, notebooks)",
-        )
+def follow_engine(engine: str) -> None:
+    """Have the pipelines built for the engine that a session's parameters name, however the session was opened."""
+    engine_of_pipelines()
+    _set(engine)
 
 
 def only_the_request(options: Mapping[str, Any], *, engine: str) -> dict[str, Any]:
@@ -89,7 +77,7 @@ def only_the_request(options: Mapping[str, Any], *, engine: str) -> dict[str, An
 def _set(engine: str) -> None:
     from kedro.framework.project import pipelines
 
-    if _CHOSEN.get("engine", engine) != engine:
+    if (_CHOSEN.get("engine", engine) in DELEGATED) != (engine in DELEGATED):
         # Built for another engine earlier in this process; a changed request makes Kedro build them anew.
         pipelines.set_requested(["__default__"])
         pipelines.set_requested(None)

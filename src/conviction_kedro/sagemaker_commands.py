@@ -24,7 +24,7 @@ def sagemaker() -> None:
 
 
 @contextmanager
-def project_context(env: str) -> Iterator[Any]:
+def project_context(env: str | None) -> Iterator[Any]:
     """Yield the context of an environment, with the pipelines built for its engine."""
     from kedro.framework.session import KedroSession
 
@@ -147,14 +147,10 @@ def stop(env: str, run_id: str | None, names: tuple[str, ...]) -> None:
 @click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="New folder.")
 def bundle(env: str | None, target: str, fold: int, folder: Path) -> None:
     """Write train.csv, validation.csv, test.csv (target first, no header) of a fold, with metadata and scaler."""
-    from kedro.framework.session import KedroSession
-
     from conviction_kedro.pinning import pin_tags
     from conviction_kedro.sagemaker import csv_bundle
 
-    with readable_errors(), KedroSession.create(env=env) as session:
-        workspace: Any = session
-        context = workspace.load_context()
+    with readable_errors(), project_context(env) as context:
         catalog = context.catalog
         pin = pin_tags(context, catalog, {})["dataset_pin"]
         made = csv_bundle(catalog.load("audited_panel"), catalog.load("fold_plan"), target=target, fold=fold, pin=pin)

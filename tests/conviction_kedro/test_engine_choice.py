@@ -7,7 +7,7 @@ from kedro.framework.project import configure_project, pipelines
 
 from conviction.errors import ParameterError
 from conviction_kedro import engine_choice
-from conviction_kedro.engine_choice import choose_engine, only_the_request, require_engine
+from conviction_kedro.engine_choice import choose_engine, follow_engine, only_the_request
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,13 @@ def test_kedro_env_decides_where_no_command_does(project_dir, monkeypatch):
     assert "request_tuning" in names("modeling")
 
 
-def test_a_session_with_another_engine_than_its_pipelines_is_refused(project_dir):
+def test_a_session_that_no_command_opened_gets_the_pipelines_of_its_engine(project_dir):
     choose_engine({}, project_dir)
-    require_engine("dask")
-    with pytest.raises(ParameterError, match="KEDRO_ENV"):
-        require_engine("sagemaker")
+    assert "tune_models" in names("modeling")
+    follow_engine("sagemaker")
+    assert "request_tuning" in names("modeling")
+    follow_engine("dask")
+    assert "tune_models" in names("modeling")
 
 
 def test_a_dry_run_is_the_request_alone_and_only_where_something_is_delegated():

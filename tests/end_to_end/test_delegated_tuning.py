@@ -97,3 +97,25 @@ def test_the_reason_of_a_failed_trial_reaches_the_tracking_store(delegated):
     parent = next(run for run in delegated.runs() if run.data.tags.get("kind") == "command")
     assert parent.info.status == "FAILED"
     assert "the data hold no fold -99" in parent.data.tags["error"]
+
+
+def test_the_bundle_is_written_and_a_job_that_nobody_knows_is_told(delegated):
+    done = delegated.kedro(
+        "sagemaker",
+        "bundle",
+        "--env=sagemaker-local",
+        "--target=relative",
+        "--fold=1",
+        f"--to={delegated.root / 'out'}",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    metadata = json.loads((delegated.root / "out/feature_metadata.json").read_text())
+    first = (delegated.root / "out/train.csv").read_text().splitlines()[0].split(",")
+    assert len(first) == len(metadata["columns"])
+    assert first[0] in ("0", "1"), "the target comes first and there is no header"
+    told = delegated.kedro("sagemaker", "watch", "--env=sagemaker-local", "--job=never-was")
+    assert told.returncode == 1
+    assert "no job named never-was" in told.stderr
+    none = delegated.kedro("sagemaker", "stop", "--env=sagemaker-local")
+    assert none.returncode == 1
+    assert "the tracking store knows no tuning job" in none.stderr

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 
-from conviction_kedro.engine_choice import require_engine
+from conviction_kedro.engine_choice import follow_engine
 from conviction_kedro.parameters import validate_parameters
 
 if TYPE_CHECKING:
@@ -19,4 +19,4 @@ class ValidationHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Build the root parameter model, which raises on the first sight of a wrong key."""
-        require_engine(validate_parameters(context.params).engine)
+        follow_engine(validate_parameters(context.params).engine)
