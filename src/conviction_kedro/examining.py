@@ -9,6 +9,7 @@ import polars as pl
 
 from conviction.errors import EvaluationError
 from conviction.evaluation import ic_decay, ledger_overfitting, ledger_trials, model_confidence_set, reliability
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def examine(
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in _TABLES}
     undefined = []
     for (target,), mine in chosen.group_by("target", maintain_order=True):
-        one = mine.sort("symbol", "session")
+        one = mine.sort(key_of(mine))
         every = oof.filter(pl.col("target") == target)
         made: dict[str, Callable[[], pl.DataFrame]] = {
             "calibration_curve": partial(reliability, one, evaluation=evaluation, seed=seed),

@@ -131,9 +131,14 @@ def interval(row: Mapping[str, Any], name: str) -> str:
     '0.5100 [0.5000, 0.5200]'
     >>> interval({"auc_daily": None}, "auc_daily")
     'undefined'
+    >>> interval({"auc_daily": 0.7, "auc_daily_lo": None, "auc_daily_hi": None}, "auc_daily")
+    'no interval'
     """
     if row.get(name) is None:
         return "undefined"
+    # A number whose interval cannot be computed (too few sessions) is not shown alone.
+    if row.get(f"{name}_lo") is None or row.get(f"{name}_hi") is None:
+        return "no interval"
     return f"{row[name]:.4f} [{row[f'{name}_lo']:.4f}, {row[f'{name}_hi']:.4f}]"
 
 

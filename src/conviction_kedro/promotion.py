@@ -15,6 +15,7 @@ import polars as pl
 from kedro.framework.cli.utils import _split_params
 
 from conviction.errors import CertificateError, EvaluationError, ModelError, ParameterError
+from conviction_kedro.bars_only_daily import refuse_bars
 from conviction_kedro.console import readable_errors
 from conviction_kedro.datasets import SnapshotError
 from conviction_kedro.gate import EXPECTED, Criterion, gate_table, judge
@@ -287,6 +288,7 @@ def promote_run(
         workspace: Any = session  # the abstract session of Kedro 1.7 does not declare load_context
         context = workspace.load_context()
         parameters = validate_parameters(context.params)
+        refuse_bars(parameters, ["promote"])
         registry = Registry.open(context.config_loader["tracking"], Path(context.project_path))
         candidate = Candidate.read(registry, run_id)
         _check_source(candidate, parameters, env)

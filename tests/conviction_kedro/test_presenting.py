@@ -31,6 +31,13 @@ def test_the_headline_is_the_ensemble_of_the_first_target_however_good_the_other
     assert headline(rows, ["relative"])["target"] == "relative"
 
 
+def test_a_score_of_too_few_sessions_is_never_shown_without_its_interval():
+    short = ROWS[3] | {"auc_pooled_lo": None, "auc_pooled_hi": None}
+    text = description([short], first=short, facts=FACTS, provenance={})
+    assert "pooled AUC no interval" in text
+    assert "0.51" not in text
+
+
 def test_without_an_ensemble_there_is_no_headline():
     assert headline([row for row in ROWS if row["model"] != "ensemble"], ["relative"]) is None
 

@@ -19,15 +19,15 @@ from conviction_kedro.sources import FlatFileKey
 
 pytestmark = pytest.mark.slow
 
-SYMBOLS = ["AAPL", "JPM", "KO", "MSFT", "PG", "XOM"]
-FIRST, LAST = date(2024, 5, 1), date(2024, 9, 6)
+SYMBOLS = ["AAPL", "JPM", "KO", "XOM"]
+FIRST, LAST = date(2024, 6, 3), date(2024, 7, 31)
 SESSIONS = exchange_sessions("XNYS", FIRST, LAST)
 HEADER = "ticker,volume,open,close,high,low,window_start,transactions"
 PARAMETERS = {
-    "universe": "six",
-    "universes": {"six": SYMBOLS},
-    "modeling": {"targets": ["relative"], "models": ["logistic", "lightgbm"], "tuning": {"n_trials": 2}},
-    "evaluation": {"n_resamples": 200, "min_sessions": 10},
+    "universe": "four",
+    "universes": {"four": SYMBOLS},
+    "modeling": {"targets": ["relative"], "models": ["logistic", "lightgbm"], "tuning": {"n_trials": 1}},
+    "evaluation": {"n_resamples": 200, "min_sessions": 10, "min_symbols": 3},
 }
 
 
@@ -90,7 +90,7 @@ def test_minute_files_become_audited_bars_and_a_report(fresh_workspace, endpoint
     settings = (folder / "globals.yml").read_text()
     (folder / "globals.yml").write_text(re.sub(r"symbols: .*", f"symbols: {SYMBOLS}", settings))
     parameters = yaml.safe_load((folder / "parameters.yml").read_text()) | PARAMETERS
-    parameters["folds"] = {"n_folds": 2, "min_train_sessions": 30, "embargo": 1, "holdout_sessions": 10}
+    parameters["folds"] = {"n_folds": 2, "min_train_sessions": 22, "embargo": 1, "holdout_sessions": 5}
     (folder / "parameters.yml").write_text(yaml.safe_dump(parameters))
     environment = {
         "MASSIVE_S3_ENDPOINT": endpoint, "MASSIVE_S3_KEY": "VENDORKEYID", "MASSIVE_S3_SECRET": "VENDORHUSH",
@@ -102,19 +102,23 @@ def test_minute_files_become_audited_bars_and_a_report(fresh_workspace, endpoint
     environment["MASSIVE_S3_ENDPOINT"] = "http://127.0.0.1:1"  # a run asks nobody
 
     for minutes in (5, 10):
-        run = (
-            "run",
-            "--env=intraday",
-            "--pipelines=data_engineering,leakage_audit",
-            f"--params=data.bar_minutes={minutes}",
+        short = f"--params=data.bar_minutes={minutes}"
+        done = workspace.kedro(
+            "run", "--env=intraday", "--pipelines=data_engineering,leakage_audit", short, **environment
         )
-        done = workspace.kedro(*run, **environment)
         assert done.returncode == 0, done.stdout + done.stderr
         check_bars_and_labels(workspace, minutes)
-    done = workspace.kedro("run", "--env=intraday", **environment)
+    done = workspace.kedro("run", "--env=intraday", "--params=profile=full", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     check_bars_and_labels(workspace, 60)
     check_results(workspace, done.stdout)
+    opened = workspace.kedro("run", "--env=intraday", "--pipeline=holdout", **environment)
+    assert opened.returncode == 0, opened.stdout + opened.stderr
+    check_holdout(workspace)
+    refused = workspace.kedro("run", "--env=intraday", "--pipeline=inference", **environment)
+    assert refused.returncode == 1
+    assert "inference is made for daily bars" in refused.stderr
+    assert "Running node" not in refused.stdout + refused.stderr
 
 
 def check_bars_and_labels(workspace, minutes):
@@ -156,3 +160,23 @@ def check_results(workspace, said):
     assert "Direction of the next bar of 60 minutes" in page
     assert "filled at the open of the next one" in page
     assert "AUDIT    pass" in said
+    placebos = pl.read_parquet(data / "08_reporting/placebo_scores.parquet")
+    assert placebos.group_by("model").len()["len"].unique().to_list() == [20]
+    assert placebos["inside"].all()
+    shadows = pl.read_parquet(data / "08_reporting/shadow_scores.parquet")
+    assert {"logistic", "lightgbm"} == set(shadows["model"])
+
+
+def check_holdout(workspace):
+    """Every bar of the hold-out sessions that has a label is scored once by each model, and none of any other session."""
+    data = workspace.root / "data/intraday"
+    scored = pl.read_parquet(data / "07_model_output/holdout_oof.parquet")
+    plan = pl.read_parquet(data / "05_model_input/fold_plan.parquet")
+    held = plan.filter(pl.col("role") == "holdout")["session"].unique()
+    labels = pl.read_parquet(data / "04_feature/labels.parquet")
+    wanted = labels.filter(pl.col("session").is_in(held.implode()) & pl.col("relative").is_not_null())
+    for (model,), part in scored.group_by("model"):
+        assert part.select("symbol", "bar_end").sort("symbol", "bar_end").equals(wanted.select("symbol", "bar_end")), (
+            model
+        )
+    assert {"logistic", "lightgbm", "ensemble"} <= set(scored["model"])

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from conviction.observer import Observer
 
 CHOSEN = "ensemble"
-_KEY = ["symbol", "session", "target", "model"]
 _CHOICE_SCHEMA = {
     "target": pl.String,
     "choice": pl.String,
@@ -123,4 +122,5 @@ def ensemble_holdout(
         combined = ensemble(both, target=target, ensembling=ensembling, seed=seed).oof
         mine = combined.filter((pl.col("fold") == following) & (pl.col("model") != CHOSEN))
         parts += [mine, mine.filter(pl.col("model") == chosen[target]).with_columns(model=pl.lit(CHOSEN))]
-    return pl.concat(parts).with_columns(fold=pl.lit(-1, pl.Int32)).sort(_KEY)
+    together = pl.concat(parts).with_columns(fold=pl.lit(-1, pl.Int32))
+    return together.sort(*key_of(together), "target", "model")

@@ -12,6 +12,7 @@ from conviction.evaluation._auc import daily_rank_ic
 from conviction.evaluation._resampling import newey_west_mean
 from conviction.evaluation._rows import rows_of
 from conviction.evaluation.parameters import EvaluationParameters
+from conviction.frames import moment_of
 
 
 def ic_decay(
@@ -20,7 +21,7 @@ def ic_decay(
     """Return the rank information coefficient of a score with the returns of later sessions.
 
     At lag k the score of a session meets the forward return of the k-th session after it (lag 0 is the plain rank IC), by
-    the sessions of the frame; a symbol without a row there takes no part.
+    the sessions of the frame; a symbol without a row there takes no part. Lags of intraday bars count bars.
 
     Parameters
     ----------
@@ -57,8 +58,9 @@ def ic_decay(
             fix="a score is compared with what follows it; audit_dataset profiles the past",
         )
     rows = rows_of(oof_one)
-    calendar = pl.DataFrame({"session": rows.sessions}).with_row_index("position").cast({"position": pl.Int64})
-    placed = oof_one.join(calendar, on="session")
+    moment = moment_of(oof_one)
+    calendar = rows.frame.select(pl.col(moment).unique().sort()).with_row_index("position").cast({"position": pl.Int64})
+    placed = oof_one.join(calendar, on=moment)
     records: list[tuple[int, float | None, float | None, float | None, float | None, int]] = []
     for lag in lags:
         later = placed.select("symbol", position=pl.col("position") - lag, later_return="forward_return")

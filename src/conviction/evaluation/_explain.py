@@ -15,7 +15,7 @@ from conviction.evaluation._auc import SortedRows, auc, session_influence
 from conviction.evaluation._multiplicity import benjamini_hochberg
 from conviction.evaluation._resampling import block_counts, block_length, bootstrap_estimate
 from conviction.evaluation.parameters import EvaluationParameters
-from conviction.frames import KEY, check_columns, check_panel
+from conviction.frames import check_columns, check_panel, key_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -134,7 +134,7 @@ def cluster_features(matrix: pl.DataFrame, *, threshold: float = 0.7) -> dict[st
     >>> cluster_features(frame)
     {'minus_x': ('minus_x', 'x'), 'z': ('z',)}
     """
-    names = sorted(name for name in matrix.columns if name not in KEY)
+    names = sorted(name for name in matrix.columns if name not in key_of(matrix))
     if not names or not 0 < threshold < 1:
         raise EvaluationError(
             what="features cannot be clustered",

@@ -10,7 +10,7 @@ import polars as pl
 
 from conviction.evaluation._explain import cluster_features, importance_stability, permutation_importance
 from conviction.evaluation._shadow import SHADOW, shadow_features, shadow_selection
-from conviction.frames import KEY
+from conviction.frames import key_of
 
 if TYPE_CHECKING:
     from conviction.evaluation.parameters import EvaluationParameters
@@ -156,10 +156,11 @@ def shadow_panel(audited: Any, plan: FoldPlan, *, seed: int, n_sets: int, block:
         With ``shadow__{set}__{feature}`` among its features, null in the hold-out.
     """
     frame: pl.DataFrame = audited.frame
-    before = frame.filter(~pl.col("session").is_in(plan.holdout.implode())).select(*KEY, *audited.features)
+    key = key_of(frame)
+    before = frame.filter(~pl.col("session").is_in(plan.holdout.implode())).select(*key, *audited.features)
     shadows = shadow_features(before, seed=seed, n_sets=n_sets, block=block)
     names = [name for name in shadows.columns if name.startswith(SHADOW)]
-    wide = frame.join(shadows.select(*KEY, *names), on=list(KEY), how="left", maintain_order="left")
+    wide = frame.join(shadows.select(*key, *names), on=list(key), how="left", maintain_order="left")
     return ShadowPanel(wide, (*audited.features, *names), tuple(audited.targets))
 
 
@@ -239,7 +240,9 @@ def cluster_table(
             newest[target, model] = (int(place[0].removeprefix("fold_")), fitted)
     parts = [pl.DataFrame(schema=CLUSTER_SCHEMA)]
     for (target, model), (fold, fitted) in newest.items():
-        rows = audited.frame.select(*KEY, *fitted.feature_names, target).filter(pl.col(target).is_not_null())
+        rows = audited.frame.select(*key_of(audited.frame), *fitted.feature_names, target).filter(
+            pl.col(target).is_not_null()
+        )
         train = rows.filter(pl.col("session").is_in(plan.sessions(fold, "train").implode())).drop(target)
         scored = rows.filter(pl.col("session").is_in(plan.sessions(fold, "test").implode()))
         if scored["session"].n_unique() < evaluation.min_sessions or scored[target].n_unique() < 2:

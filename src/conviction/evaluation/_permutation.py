@@ -12,7 +12,7 @@ import polars as pl
 from conviction.errors import EvaluationError
 from conviction.evaluation._rows import rows_of
 from conviction.evaluation.parameters import EvaluationParameters
-from conviction.frames import check_columns
+from conviction.frames import check_columns, moment_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,12 +39,12 @@ def permute_by_session(frame: pl.DataFrame, *, columns: Sequence[str], seed: int
 
     All symbols of a session move together, and neighbouring sessions stay together in blocks, so that the dependence
     between symbols, and most of that between days, is the one of the real labels; only their tie to everything known before is
-    cut.
+    cut. Bars move with their session: the n-th takes the values of the n-th bar of the session that was drawn.
 
     Parameters
     ----------
     frame : polars.DataFrame
-        ``symbol``, ``session`` and `columns`.
+        ``symbol``, ``session``, of intraday bars ``bar_end``, and `columns`.
     columns : sequence of str
         What is permuted together: the labels and the returns that followed.
     seed : int
@@ -54,7 +54,7 @@ def permute_by_session(frame: pl.DataFrame, *, columns: Sequence[str], seed: int
     Returns
     -------
     polars.DataFrame
-        The same rows and columns in the same order; null where the symbol has no row in the session that was drawn.
+        The same rows and columns in the same order; null where the symbol has no row in the session (or its bar) that was drawn.
 
     Raises
     ------
@@ -81,13 +81,19 @@ def permute_by_session(frame: pl.DataFrame, *, columns: Sequence[str], seed: int
             fix="permute a longer span, or use shorter blocks",
         )
     drawn = sessions.gather(permute_blocks(len(sessions), block=block, rng=np.random.default_rng(seed)))
-    given = frame.select("symbol", pl.col("session").alias("_from"), *columns)
+    placed = frame.with_columns(_bar=_place_in_session(frame))
+    given = placed.select("symbol", "_bar", pl.col("session").alias("_from"), *columns)
     return (
-        frame.drop(columns)
+        placed.drop(columns)
         .join(pl.DataFrame({"session": sessions, "_from": drawn}), on="session", how="left", maintain_order="left")
-        .join(given, on=["symbol", "_from"], how="left", maintain_order="left")
+        .join(given, on=["symbol", "_from", "_bar"], how="left", maintain_order="left")
         .select(frame.columns)
     )
+
+
+def _place_in_session(frame: pl.DataFrame) -> pl.Expr:
+    """Return the number of a row's bar among the bars of its session, from 0; 0 for every row of daily bars."""
+    return pl.col(moment_of(frame)).rank("dense").over("session").cast(pl.Int64) - 1
 
 
 def placebo_band(placebos: pl.DataFrame, *, confidence: float = 0.99, minimum: int = 20) -> pl.DataFrame:
@@ -163,7 +169,7 @@ def best_symbol_test(
     Returns
     -------
     polars.DataFrame
-        Sorted by AUC descending: ``symbol``, ``n_sessions``, ``auc``, ``z``, ``p`` (of the symbol alone, by permutation) and
+        Sorted by AUC descending: ``symbol``, ``n_sessions`` (rows of the symbol: bars, of intraday ones), ``auc``, ``z``, ``p`` (of the symbol alone, by permutation) and
         ``p_best`` (adjusted for having looked at all symbols; strong control of the family-wise error).
 
     Raises
@@ -193,17 +199,20 @@ def best_symbol_test(
         )
     kept = rows.frame["symbol"].is_in(usable.to_list()).to_numpy()
     symbol = rows.frame["symbol"].filter(pl.Series(kept)).rank("dense").to_numpy().astype(np.int64) - 1
-    session, score = rows.session[kept], rows.score[kept]
-    labels = np.full((rows.n_sessions, len(usable)), -1, dtype=np.int8)
-    labels[session, symbol] = rows.label[kept]
+    place = rows.frame.select(_place_in_session(rows.frame)).to_series().to_numpy()
+    per_session = int(place.max()) + 1
+    moment, score = (rows.session * per_session + place)[kept], rows.score[kept]
+    labels = np.full((rows.n_sessions * per_session, len(usable)), -1, dtype=np.int8)
+    labels[moment, symbol] = rows.label[kept]
     order = np.lexsort((score, symbol))
     last = np.ones(len(order), dtype=np.bool_)
     last[:-1] = (score[order][1:] != score[order][:-1]) | (symbol[order][1:] != symbol[order][:-1])
     offsets = np.searchsorted(symbol[order], np.arange(len(usable) + 1))
     rng = np.random.default_rng(seed)
     draws = [permute_blocks(rows.n_sessions, block=evaluation.min_block, rng=rng) for _ in range(n_permutations)]
-    moves = np.vstack([np.arange(rows.n_sessions), *draws]).astype(np.int64)
-    aucs, z = _compiled_symbol_kernel()(session[order], last, offsets.astype(np.int64), labels, moves)
+    sessions = np.vstack([np.arange(rows.n_sessions), *draws]).astype(np.int64)
+    moves = (sessions[:, :, None] * per_session + np.arange(per_session)).reshape(len(sessions), -1)
+    aucs, z = _compiled_symbol_kernel()(moment[order], last, offsets.astype(np.int64), labels, moves)
     observed, luck = z[0], z[1:]
     table = pl.DataFrame(
         {
@@ -240,7 +249,7 @@ def step_down_p(observed: Floats, luck: Floats) -> Floats:
     return out
 
 
-def _symbol_kernel(session: Any, last_of_tie: Any, offsets: Any, labels: Any, moves: Any) -> Any:
+def _symbol_kernel(moment: Any, last_of_tie: Any, offsets: Any, labels: Any, moves: Any) -> Any:
     """AUC and z of every symbol under every permutation of sessions; compiled by numba."""
     n_symbols = offsets.shape[0] - 1
     aucs = np.full((moves.shape[0], n_symbols), 0.5)
@@ -253,7 +262,7 @@ def _symbol_kernel(session: Any, last_of_tie: Any, offsets: Any, labels: Any, mo
             tie_positive = 0.0
             wins = 0.0
             for i in range(offsets[j], offsets[j + 1]):
-                label = labels[moves[m, session[i]], j]
+                label = labels[moves[m, moment[i]], j]
                 if label == 1:
                     tie_positive += 1.0
                 elif label == 0:

@@ -12,6 +12,7 @@ from conviction.errors import EvaluationError
 from conviction.evaluation._permutation import permute_by_session
 from conviction.evaluation._score import METRICS, score
 from conviction.evaluation.parameters import EvaluationParameters
+from conviction.frames import key_of
 from conviction.observer import Observer, SilentObserver
 
 if TYPE_CHECKING:
@@ -54,17 +55,14 @@ def placebo_panel(audited: Any, plan: FoldPlan, *, seed: int, block: int = 5) ->
     PlaceboPanel
     """
     frame: pl.DataFrame = audited.frame
+    key = key_of(frame)
     columns = [*audited.targets, *(name for name in frame.columns if name.startswith("target_"))]
     kept = set(plan.holdout.to_list())
     labelled = frame.filter(
         ~pl.col("session").is_in(list(kept)) & pl.any_horizontal(pl.col(columns).is_not_null()).any().over("session")
-    ).select("symbol", "session", *columns)
+    ).select(*key, *columns)
     moved = permute_by_session(labelled, columns=columns, seed=seed, block=block)
-    permuted = (
-        frame.drop(columns)
-        .join(moved, on=["symbol", "session"], how="left", maintain_order="left")
-        .select(frame.columns)
-    )
+    permuted = frame.drop(columns).join(moved, on=list(key), how="left", maintain_order="left").select(frame.columns)
     return PlaceboPanel(permuted, tuple(audited.features), tuple(audited.targets))
 
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from conviction.evaluation._importances import ShadowPanel
 from conviction.evaluation._shadow import SHADOW, shadow_features, shadow_selection
-from conviction.frames import KEY
+from conviction.frames import key_of
 from conviction.models import Block, fit_blocks, model_spec
-from conviction.oof import OOF_KEY, OOF_SCHEMA, FeatureSubset, LabelledRows, check_plan_is_audited, fold_blocks
+from conviction.oof import OOF_SCHEMA, FeatureSubset, LabelledRows, check_plan_is_audited, fold_blocks, oof_key
 
 if TYPE_CHECKING:
     from conviction.folds import FoldPlan
@@ -70,7 +70,7 @@ def select_features(
         runs = []
         for number in range(n_seeds):
             shadows = shadow_features(
-                part.select(*KEY, *audited.features), seed=seed + number * n_sets, n_sets=n_sets, block=block
+                part.select(*key_of(part), *audited.features), seed=seed + number * n_sets, n_sets=n_sets, block=block
             )
             names = tuple(name for name in shadows.columns if name.startswith(SHADOW))
             panel = ShadowPanel(part.hstack(shadows.select(names)), (*audited.features, *names), audited.targets)
@@ -142,4 +142,5 @@ def out_of_fold_selected(
                 forward_return=rows.forward_return[where],
             )
         )
-    return pl.concat(parts).cast(OOF_SCHEMA).sort(OOF_KEY)  # type: ignore[arg-type]
+    made = pl.concat(parts).cast(OOF_SCHEMA)  # type: ignore[arg-type]  # the end of a bar, where there is one, stays as it is
+    return made.sort(oof_key(made))

@@ -8,7 +8,7 @@ import polars as pl
 from conviction.errors import EvaluationError
 from conviction.evaluation._multiplicity import benjamini_hochberg
 from conviction.evaluation._permutation import permute_by_session
-from conviction.frames import KEY, check_columns
+from conviction.frames import check_columns, key_of
 
 SHADOW = "shadow__"
 
@@ -41,7 +41,7 @@ def shadow_features(matrix: pl.DataFrame, *, seed: int, n_sets: int = 1, block: 
     >>> shadow_features(matrix, seed=1, n_sets=2).columns
     ['symbol', 'session', 'score', 'shadow__0__score', 'shadow__1__score']
     """
-    names = [name for name in matrix.columns if name not in KEY]
+    names = [name for name in matrix.columns if name not in key_of(matrix)]
     out = [matrix]
     for number in range(n_sets):
         moved = permute_by_session(matrix, columns=names, seed=seed + number, block=block)

@@ -7,7 +7,7 @@ from conviction.oof._groups import FeatureSubset, out_of_fold_by_group
 from conviction.oof._jobs import jobs_within_cores
 from conviction.oof._partitioned import PartitionedPanel
 from conviction.oof._rows import Audited, LabelledRows, check_plan_is_audited
-from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks
+from conviction.oof._task import OOF_KEY, OOF_SCHEMA, fold_blocks, oof_key
 from conviction.oof._tunable import FEATURE_PREFIX, TunablePanel, split_parameters, with_features
 from conviction.oof._variants import OnMissingExtra, Variant, choose_variants, constant_features, empty_left_out
 from conviction.oof._weights import sample_weights
@@ -39,6 +39,7 @@ __all__ = [
     "fold_blocks",
     "holdout_predictions",
     "jobs_within_cores",
+    "oof_key",
     "out_of_fold",
     "out_of_fold_by_group",
     "out_of_fold_by_symbol",

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from conviction.errors import FrameError
-from conviction.frames import KEY, SESSION, SYMBOL, check_panel
+from conviction.frames import SYMBOL, check_panel, key_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class PartitionedPanel:
     targets : tuple of str
         Label columns.
     matrix : dask.array.Array of float32, shape (rows, features)
-        The rows of `frame` **in the order (session, symbol)**, NaN where a value is missing. Its chunks of rows are read by
+        The rows of `frame` **in the order (session, symbol)**, intraday (session, bar_end, symbol), NaN where a value is missing. Its chunks of rows are read by
         the workers, for example one Parquet file of some sessions each; they are read again when a worker is lost.
     content_sha : str
         Says which data this is, for studies and the ledger: a hash over the content hashes of the parts.
@@ -72,5 +72,6 @@ class PartitionedPanel:
 
     def labelled(self, target: str) -> Any:
         """Return the rows of the matrix that have the label, in the order (session, symbol)."""
-        has_label = self.frame.select(*KEY, target).sort(SESSION, SYMBOL)[target].is_not_null()
+        key = key_of(self.frame)
+        has_label = self.frame.select(*key, target).sort(*key[1:], SYMBOL)[target].is_not_null()
         return self.matrix[has_label.arg_true().to_numpy()]

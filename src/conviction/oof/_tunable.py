@@ -17,7 +17,7 @@ from conviction.features import (
     tunable_parameters,
     with_tuned,
 )
-from conviction.frames import KEY, SESSION, fingerprint
+from conviction.frames import SESSION, fingerprint, key_of
 
 if TYPE_CHECKING:
     from conviction.models import ModelParameters
@@ -150,6 +150,7 @@ class TunablePanel:
         if (asked := str([low, high])) in self._checked:
             return
         sessions = self.panel[SESSION].unique().sort()
+        key = key_of(self.panel)
         cut = self.panel.filter(pl.col(SESSION) <= sessions[len(sessions) // 2])
         for values in (low, high):
             after = with_tuned(self.configured, values)
@@ -169,7 +170,7 @@ class TunablePanel:
             reading = [
                 n
                 for n in names
-                if not whole.join(cut.select(KEY), on=KEY, maintain_order="right")[n].equals(shorter[n])
+                if not whole.join(cut.select(key), on=key, maintain_order="right")[n].equals(shorter[n])
             ]
             if reading:
                 raise PointInTimeError(
@@ -182,8 +183,9 @@ class TunablePanel:
 
     def _replaced(self, after: FeatureParameters, names: list[str]) -> pl.DataFrame:
         built = build_features(self.panel, features=after, only=names).matrix
-        if not built.select(KEY).equals(self.frame.select(KEY)):
-            built = self.frame.select(KEY).join(built, on=KEY, how="left", maintain_order="left")
+        key = key_of(self.frame)
+        if not built.select(key).equals(self.frame.select(key)):
+            built = self.frame.select(key).join(built, on=key, how="left", maintain_order="left")
         return self.frame.with_columns(built[name] for name in names)
 
 

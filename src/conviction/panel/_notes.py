@@ -66,6 +66,34 @@ def source_notes(panel: pl.DataFrame, **frames: pl.DataFrame | None) -> dict[str
     }
 
 
+def unused_notes(**frames: pl.DataFrame | None) -> dict[str, str]:
+    """Return one sentence for each source that is there and is not joined to intraday bars; none for one that is not there.
+
+    Parameters
+    ----------
+    **frames : polars.DataFrame or None
+        As for `source_notes`.
+
+    Raises
+    ------
+    ParameterError
+        If a source has a name that no panel knows.
+
+    Examples
+    --------
+    >>> unused_notes(news=pl.DataFrame({"symbol": ["A"]}), macro=None)
+    {'news': '1 rows, not joined to intraday bars: features of news are missing'}
+    """
+    unknown = sorted(set(frames) - set(_GIVES))
+    if unknown:
+        raise ParameterError.from_unknown_name(kind="source", name=unknown[0], known=_GIVES)
+    return {
+        name: f"{frame.height:,} rows, not joined to intraday bars: {_GIVES[name]} are missing"
+        for name, frame in frames.items()
+        if frame is not None and not frame.is_empty()
+    }
+
+
 def _sentence(frame: pl.DataFrame, *, symbols: pl.Series, last: object) -> str:
     text = f"{frame.height:,} rows"
     if SYMBOL in frame.columns and "known_at" in frame.columns:

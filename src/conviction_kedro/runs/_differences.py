@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import polars as pl
 
 from conviction.errors import EvaluationError
+from conviction.frames import key_of
 from conviction_kedro.run_record import DIFF_FILE, FOLDER
 from conviction_kedro.runs._errors import RunError
 
@@ -120,7 +121,7 @@ def paired_scores(run: TrackedRun, against: TrackedRun, *, models: Sequence[str]
     rows = []
     for target, model in common.iter_rows():
         mine, other = (
-            frame.filter((pl.col("target") == target) & (pl.col("model") == model)).sort("symbol", "session")
+            frame.filter((pl.col("target") == target) & (pl.col("model") == model)).sort(key_of(frame))
             for frame in (ours, theirs)
         )
         for metric in get_args(ComparedMetric):

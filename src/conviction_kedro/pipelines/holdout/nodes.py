@@ -11,6 +11,7 @@ from conviction.ensembling import EnsemblingParameters, ensemble_holdout
 from conviction.evaluation import EvaluationParameters, score_table
 from conviction.features import FeatureParameters
 from conviction.folds import FoldPlan
+from conviction.frames import key_of
 from conviction.oof import fit_for_holdout
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import HoldoutParameters, ModelingParameters
@@ -59,7 +60,8 @@ def predict_holdout(
         ensembling=ensembling,
         seed=seed,
     )
-    return pl.concat([single, combined]).sort("target", "model", "symbol", "session")
+    together = pl.concat([single, combined.select(single.columns)])
+    return together.sort("target", "model", *key_of(together))
 
 
 def score_holdout(
