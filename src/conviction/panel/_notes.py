@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from conviction.errors import ParameterError
-from conviction.frames import SESSION, SYMBOL
+from conviction.frames import BAR_END, SESSION, SYMBOL
 
 _GIVES = {
     "market": "an index of its own; the equal-weight mean of the universe stands in",
@@ -19,6 +19,8 @@ _GIVES = {
     "references": "cross-asset features",
     "renames": "histories under earlier tickers",
 }
+# What a panel of intraday bars takes; nothing else is joined to bars.
+_BY_BAR = frozenset({"membership", "renames"})
 
 
 def source_notes(panel: pl.DataFrame, **frames: pl.DataFrame | None) -> dict[str, str]:
@@ -36,7 +38,7 @@ def source_notes(panel: pl.DataFrame, **frames: pl.DataFrame | None) -> dict[str
     -------
     dict of str to str
         By source, in the order given. A source with a ``known_at`` says how many of its rows were published after the last decision:
-        the panel cannot have seen them.
+        the panel cannot have seen them. One that intraday bars do not use says that.
 
     Raises
     ------
@@ -61,36 +63,10 @@ def source_notes(panel: pl.DataFrame, **frames: pl.DataFrame | None) -> dict[str
     return {
         name: f"none: {_GIVES[name]} {'is' if name == 'membership' else 'are'} missing"
         if frame is None or frame.is_empty()
+        else f"{frame.height:,} rows, not joined to intraday bars: {_GIVES[name]} are missing"
+        if BAR_END in panel.columns and name not in _BY_BAR
         else _sentence(frame, symbols=symbols, last=last)
         for name, frame in frames.items()
-    }
-
-
-def unused_notes(**frames: pl.DataFrame | None) -> dict[str, str]:
-    """Return one sentence for each source that is there and is not joined to intraday bars; none for one that is not there.
-
-    Parameters
-    ----------
-    **frames : polars.DataFrame or None
-        As for `source_notes`.
-
-    Raises
-    ------
-    ParameterError
-        If a source has a name that no panel knows.
-
-    Examples
-    --------
-    >>> unused_notes(news=pl.DataFrame({"symbol": ["A"]}), macro=None)
-    {'news': '1 rows, not joined to intraday bars: features of news are missing'}
-    """
-    unknown = sorted(set(frames) - set(_GIVES))
-    if unknown:
-        raise ParameterError.from_unknown_name(kind="source", name=unknown[0], known=_GIVES)
-    return {
-        name: f"{frame.height:,} rows, not joined to intraday bars: {_GIVES[name]} are missing"
-        for name, frame in frames.items()
-        if frame is not None and not frame.is_empty()
     }
 
 

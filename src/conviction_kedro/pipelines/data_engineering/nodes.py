@@ -19,7 +19,6 @@ from conviction.panel import (
     select_history,
     source_notes,
     survivorship_note,
-    unused_notes,
 )
 from conviction_kedro import records, runtime
 from conviction_kedro.parameters import DataParameters, Universes
@@ -73,10 +72,8 @@ def make_panel(
             bars, calendar=data.calendar, decision=data.decision, market=market, vix=vix, membership=spells
         )
         panel = join_sources(panel, **joined, parameters=sources)
-        unused: dict[str, str] = {}
     else:
         panel = build_intraday_panel(bars, membership=spells)
-        unused = unused_notes(market=index_prices, vix=vix_prices, **joined)
     facts = {
         "survivorship": survivorship_note(spells),
         "decision": data.decision,
@@ -87,8 +84,7 @@ def make_panel(
         "rows": panel.height,
         "sources": source_notes(
             panel, market=index_prices, vix=vix_prices, membership=spells, renames=renames, **joined
-        )
-        | unused,
+        ),
     }
     return panel, facts
 
