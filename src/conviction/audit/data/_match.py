@@ -230,9 +230,10 @@ class Matcher:
 
 
 def _goodness(item: tuple[float, float, Entry, int]) -> tuple[float, float, bool, int]:
-    # Below 1e-6 a deviation is rounding: the share of equal rows decides, then innocence, then the nearest lag.
+    # Below 3e-6 a deviation is rounding (single precision of a level far from zero gives as much): the share of equal
+    # rows decides, then innocence, then the nearest lag.
     deviation, share, entry, k = item
-    if deviation < 1e-6:
+    if deviation < 3e-6:
         return (0.0, -round(share, 3), k < 0 or bool(entry.leak), abs(k))
     return (deviation, -share, k < 0 or bool(entry.leak), abs(k))
 

@@ -228,7 +228,15 @@ def _effect(indicator: Array, driver: Driver) -> tuple[float, float, int]:
         return 0.0, np.inf, 0
     mean = total.sum() / n
     residual = total - mean * count
-    error = float(np.sqrt((residual**2).sum()) / n)
+    variance = float((residual**2).sum())
+    for step in range(1, 2 * (driver.horizon - 1) + 1):
+        # Overlapping returns repeat themselves in sessions that follow each other, and so do values that are carried.
+        variance += 2 * (1 - step / (2 * driver.horizon - 1)) * float(residual[step:] @ residual[:-step])
+    error = float(np.sqrt(max(variance, float((residual**2).sum()))) / n)
+    # A run of sessions in one symbol is one occurrence, however long it lasts.
+    runs = int((hit[1:] & ~hit[:-1]).sum() + hit[0].sum())
+    if runs < 12:
+        return 0.0, np.inf, 0
     return float(mean), max(error, 0.6 / np.sqrt(n)), int((count > 0).sum())
 
 

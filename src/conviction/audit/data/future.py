@@ -37,6 +37,8 @@ def match_columns(ctx: Context) -> Iterator[Finding]:
             ctx.similar[name] = (library.entries[screened[0][1]].name, screened[0][0])
         refined = matcher.refine(sample, matcher.candidates(sample, screened))
         match = _best(matcher, name, refined)
+        if match is not None and match.share < 0.999 and match.entry.name.startswith("source:"):
+            match = _best_join(matcher, name, match)
         if match is None:
             _keep_the_nearest(ctx, matcher, name, refined)
             continue
@@ -76,6 +78,18 @@ def _best(matcher: Matcher, name: str, refined: list[Candidate]) -> Match | None
             innocent = matcher.verify(name, entry, k)
             if innocent is not None and innocent.share >= chosen.share - 0.005:
                 return innocent
+    return chosen
+
+
+def _best_join(matcher: Matcher, name: str, chosen: Match) -> Match:
+    """Return the honest join of the same source that explains the most rows: steps differ in few rows only."""
+    kind = chosen.entry.name.split("_")[0]
+    for entry in matcher.library.entries:
+        if entry.leak or entry is chosen.entry or not entry.name.startswith(kind):
+            continue
+        other = matcher.verify(name, entry, 0)
+        if other is not None and other.share > chosen.share + 0.002 and other.deviation < 1e-4:
+            chosen = other
     return chosen
 
 

@@ -211,7 +211,7 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
     names = [n for n in ctx.table.features if not n.lower().startswith(("symbol", "id"))]
     # A wide panel needs fewer columns to tell two rows apart.
     names = names[:: max(1, len(names) * ctx.panel.present.size // 16_000_000)]
-    scores = []
+    scores, filler = [], []
     for name in names:
         column = ctx.panel.column(name)
         if np.isfinite(column).mean() < 0.5:
@@ -221,11 +221,13 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
             scores.append(
                 np.nan_to_num(standard(pooled_ranks(column).reshape(-1, 1), 0)[:, 0])[ctx.panel.present.ravel()]
             )
+            filler.append(_is_filler(column)[ctx.panel.present])
     if len(scores) < 8:
         why = "fewer than eight columns that differ between symbols"
         raise SkipCheckError(why)
     matrix = np.stack(scores, axis=1).astype(np.float32)
-    filled = (matrix != 0).mean(axis=1) > 0.7
+    filled = ((matrix != 0) & ~np.stack(filler, axis=1)).mean(axis=1) > 0.7
+    filler.clear()
     where = np.flatnonzero(ctx.panel.present.ravel())[filled]
     matrix = matrix[filled]
     if len(matrix) < 100:
@@ -262,6 +264,16 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
         explanation=f"{len(cells)} pairs of rows hold the same features but for noise: a split puts copies on both sides.",
         remedy="Remove the copies, and look for the join that made them.",
     )
+
+
+def _is_filler(column: Array) -> Array:
+    """Say where a column of many values holds the one that it repeats: a filled warm-up is nobody's copy."""
+    good = column[np.isfinite(column)]
+    sample = good[:: max(1, len(good) // 5000)]
+    values, often = np.unique(sample, return_counts=True)
+    if len(values) < 0.3 * len(sample) or often.max() < max(3, 0.002 * len(sample)):
+        return np.zeros(column.shape, dtype=bool)
+    return np.asarray(column == values[int(np.argmax(often))])
 
 
 def check_order(ctx: Context) -> Iterator[Finding]:
