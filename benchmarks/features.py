@@ -6,7 +6,9 @@ threads. Figures are medians of paired runs, one side right after the other.
 
 What is compared: the 158 columns on every row of every symbol without a missing session, where both sides give a number;
 a difference counts relative to values above 1. We give no number where a window is not full (pyqlib starts at one row)
-and where pyqlib divides by 1e-12. Both sides read the same Float32 bars; the panel has no volume-weighted price, so
+and where a volume of zero stands in a denominator: pyqlib divides by 1e-12 (VMA, VSTD, WVMA) or leaves the row out of the
+correlation (CORD). Those are all of `null_only_in_ours_after_60_rows`: in the S&P 500 panel 10,001 values, of a symbol whose first
+two years have hardly any volume (SW) and of one day each of CCI and CNC. Both sides read the same Float32 bars; the panel has no volume-weighted price, so
 both get the mean of high, low and close in its place.
 """
 

@@ -9,6 +9,7 @@ import pytest
 
 from conviction.ensembling import PLACEBO_SCHEMA
 from conviction.evaluation import EvaluationParameters, simulate_null_oof
+from conviction.oof import empty_left_out
 from conviction.portfolio import ECONOMICS_SCHEMA
 from conviction_kedro import quarantine
 from conviction_kedro.examining import LOOKED_BEHIND, examine, selection_table
@@ -119,8 +120,9 @@ def test_the_symbol_table_has_the_chance_of_a_best_symbol_as_good():
 def test_quick_names_what_it_leaves_out_and_full_only_what_is_undefined():
     undefined = pl.DataFrame({"what": ["ic_decay"], "target": ["relative"], "reason": ["one symbol"]})
     omitted = pl.DataFrame({"book": ["long_short"] * 2, "execution": ["next_open", None], "reason": ["no open", "few"]})
-    full = not_evaluated("full", undefined, omitted)
+    nothing = empty_left_out()
+    full = not_evaluated("full", undefined, omitted, nothing)
     assert full == {"ic decay of relative": "one symbol.", "money long short at next_open": "no open.",
                     "money long short": "few."}  # fmt: skip
-    quick = not_evaluated("quick", undefined, omitted)
+    quick = not_evaluated("quick", undefined, omitted, nothing)
     assert set(quick) - set(full) == {"placebo", "shadow features", "permutation importance", "stability over seeds"}

@@ -152,7 +152,8 @@ def test_fetched_files_become_the_pinned_bars_of_a_run(fresh_workspace, vendor, 
         ("2022-03-02", -1.0, 1.0),
     ]
     facts = json.loads((workspace.root / "data/massive/03_primary/data_facts.json").read_text())
-    assert (facts["news"], facts["macro"]) == ("4 rows, by publication", "none")
+    assert facts["sources"]["news"] == "4 rows of 2 symbols of the universe, by publication"
+    assert facts["sources"]["macro"] == "none: features of macroeconomic series are missing"
     assert "no macro series were fetched" in ran.stdout + ran.stderr
     quality = json.loads((place / "quality_of_flat_files.json").read_text())
     assert quality["passed"]

@@ -2,7 +2,8 @@
 
 Three departures, each towards honesty: a value is null until its window is full (Qlib starts with one row), a window counts
 the symbol's own rows (Qlib inserts an empty row for a session the symbol misses), and what divides by a volume of zero, or
-by a turnover-weighted move that was zero all window long, is null (Qlib divides by 1e-12, and shows rounding as millions).
+by a turnover-weighted move that was zero all window long, is null (Qlib divides by 1e-12, and shows rounding as millions),
+as is a correlation of volume changes with a change from a volume of zero in its window (Qlib leaves that row out).
 """
 
 from __future__ import annotations
