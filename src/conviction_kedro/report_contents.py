@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ def assemble(
     fold_plan: FoldPlan,
     feature_catalog: pl.DataFrame,
     data_facts: Mapping[str, Any],
+    quality: Mapping[str, Any],
     trials: pl.DataFrame,
     holdout_openings: pl.DataFrame,
     daily_auc: pl.DataFrame,
@@ -137,6 +139,8 @@ def assemble(
     fold_plan : conviction.folds.FoldPlan
     data_facts : mapping
         As saved by `data_engineering`.
+    quality : mapping
+        The quality report of the prices, as saved by `data_engineering`.
     luck : mapping of str to LuckLine
         Target -> what chance alone shows over the symbols of `symbol_scores`.
     behind : Behind
@@ -168,6 +172,7 @@ def assemble(
                 str(data_facts["decision"])
             ],
             sources=dict(data_facts["sources"]),
+            quality=prices_note(quality),
             omitted=dict(left_out.select("feature", "omitted").iter_rows()),
         ),
         audit=audit_report,
@@ -184,6 +189,49 @@ def assemble(
         daily_auc=daily_auc,
         **behind.fields(),
     )
+
+
+def prices_note(quality: Mapping[str, Any]) -> str:
+    """Return in one breath which rows of the prices were left out, which sessions are missing and what was warned of.
+
+    Parameters
+    ----------
+    quality : mapping
+        `conviction.market.QualityReport.to_dict`.
+
+    Examples
+    --------
+    >>> gap = {"name": "missing_sessions", "severity": "info", "symbol": "KO", "rows": 2, "quarantined": False}
+    >>> prices_note({"rows": 9, "kept": 9, "problems": [gap]})
+    'All 9 rows read were kept. Sessions without a row: KO 2. No warnings.'
+    """
+    left: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    warned: Counter[str] = Counter()
+    for problem in quality["problems"]:
+        if problem["quarantined"]:
+            left[problem["name"]] += problem["rows"]
+        elif problem["name"] == "missing_sessions":
+            missing[problem["symbol"]] += problem["rows"]
+        elif problem["severity"] == "warning":
+            warned[problem["name"]] += 1
+    gone = quality["rows"] - quality["kept"]
+    kept = (
+        f"Left out as allowed: {gone:,} of {quality['rows']:,} rows ({_counts(left)})."
+        if gone
+        else f"All {quality['rows']:,} rows read were kept."
+    )
+    gaps = (
+        f"Sessions without a row: {_counts(missing)}." if missing else "No session is missing within a symbol's span."
+    )
+    return f"{kept} {gaps} " + (f"Warnings: {_counts(warned)}." if warned else "No warnings.")
+
+
+def _counts(found: Counter[str], most: int = 8) -> str:
+    """Return the most frequent names with their counts."""
+    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
+    return ", ".join(f"{name} {count:,}" for name, count in ranked[:most]) + more
 
 
 def of_panel(ledger: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:

@@ -89,6 +89,8 @@ class DataFacts:
         Feature left out -> reason.
     sources : mapping of str to str
         Source beside the prices -> what it gave, or what is missing without it.
+    quality : str
+        Which rows of the prices were left out, and which sessions are missing.
     """
 
     source: str
@@ -102,6 +104,7 @@ class DataFacts:
     execution: str
     omitted: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    quality: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from conviction.market import ParsedAggregates
+
+logger = logging.getLogger(__name__)
 
 _SPLIT_ERRORS = ("already_adjusted",)
 
@@ -173,6 +176,14 @@ class FlatFilesDataset(AbstractDataset[NoReturn, pl.DataFrame]):
     def load(self) -> pl.DataFrame:
         """Return the bars, and write the quality report where it was asked for."""
         found = self.read()
+        left_out = [
+            f"{p.session} {p.name}{f' of {p.symbol}' if p.symbol else ''}"
+            for p in found.quality.problems
+            if p.quarantined
+        ]
+        if left_out:
+            more = f" and {len(left_out) - 10} more" if len(left_out) > 10 else ""
+            logger.warning("left out of %s as allowed: %s%s", self._storage.uri(), "; ".join(left_out[:10]), more)
         if self._report_filepath is not None:
             folder, _, name = self._report_filepath.rpartition("/")
             text = json.dumps(found.quality.to_dict(), indent=1)

@@ -177,14 +177,16 @@ def test_minutes_outside_the_session_are_left_out_unless_wanted(tmp_path):
     assert read_flat_files(place, **span, extended_hours=True).bars.height == 600
 
 
-def test_the_catalog_entry_loads_bars_and_writes_the_report(copied, tmp_path):
+def test_the_catalog_entry_loads_bars_and_writes_the_report(copied, tmp_path, caplog):
     options = {"market": "stocks", "granularity": "day", "first_session": "2024-01-02", "last_session": "2024-01-12"}
     copied.delete(f"{FOLDER}/2024-01-09.csv.gz")
     dataset = FlatFilesDataset(
         filepath=copied.uri(), **options, report_filepath=str(tmp_path / "out/quality.json"), allow=["missing_file"]
     )
     assert dataset.exists()
-    assert dataset.load().height == 32
+    with caplog.at_level("WARNING", logger="conviction_kedro"):
+        assert dataset.load().height == 32
+    assert "as allowed: 2024-01-09 missing_file" in caplog.text
     report = json.loads((tmp_path / "out/quality.json").read_text())
     assert report["counts"] == {"missing_file": 0}
     assert report["problems"][0]["session"] == "2024-01-09"

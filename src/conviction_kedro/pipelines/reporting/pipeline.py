@@ -82,6 +82,7 @@ def create_pipeline() -> Pipeline:
                     "fold_plan",
                     "feature_catalog",
                     "data_facts",
+                    "quality_report",
                     "ledger",
                     "trials",
                     "holdout_openings",
