@@ -21,7 +21,8 @@ class ValidationHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Build the root parameter model, which raises on the first sight of a wrong key."""
-        self._parameters = validate_parameters(context.params)
+        # Not `context.params`: Kedro would refuse first, with what Pydantic says of one node's model.
+        self._parameters = validate_parameters(context.config_loader["parameters"])
         follow_engine(self._parameters.engine)
 
     @hook_impl
