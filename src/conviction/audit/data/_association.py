@@ -67,7 +67,8 @@ def standard(values: Array, axis: int, *, least: int = 3) -> Array:
     mean = np.where(good, values, 0.0).sum(axis=axis, keepdims=True) / safe
     y = np.where(good, values - mean, 0.0)
     spread = np.sqrt((y * y).sum(axis=axis, keepdims=True) / safe)
-    usable = (spread > 1e-9) & (count >= least)
+    # What rounding leaves of a constant is no movement.
+    usable = (spread > np.maximum(1e-9, 1e-12 * np.abs(mean))) & (count >= least)
     return np.where(usable, y / np.where(usable, spread, 1.0), 0.0)
 
 

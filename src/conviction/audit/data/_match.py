@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +114,7 @@ def _screen_lags(entry: Entry) -> tuple[int, ...]:
 
 
 class Matcher:
-    """Search structure over the sampled symbols; build once, ask for every column.
+    """Search over the sampled symbols; `screen` all columns at once, then ask for each.
 
     Parameters
     ----------
@@ -124,19 +125,12 @@ class Matcher:
     def __init__(self, library: Library) -> None:
         self.library = library
         self._samples: dict[str, Array] = {}
-        self._blocks: list[tuple[list[tuple[int, int]], Array, Array]] = []
-        self._build()
 
-    def _build(self) -> None:
+    def _blocks(self) -> Iterator[tuple[list[tuple[int, int]], Array, Array]]:
+        """Yield the definitions at their lags a block at a time: all of them at once would fill the memory."""
         keys: list[tuple[int, int]] = []
         values: list[Array] = []
         masks: list[Array] = []
-
-        def flush() -> None:
-            if keys:
-                self._blocks.append((list(keys), np.stack(values, axis=2), np.stack(masks, axis=2)))
-                keys.clear(), values.clear(), masks.clear()  # type: ignore[func-returns-value]
-
         for number, entry in enumerate(self.library.entries):
             sample = self.library.sample(entry)
             self._samples[entry.name] = sample
@@ -149,8 +143,10 @@ class Matcher:
                 values.append(_slid(y, k))
                 masks.append(_slid(good, k))
             if len(keys) > 800:
-                flush()
-        flush()
+                yield keys, np.stack(values, axis=2), np.stack(masks, axis=2)
+                keys, values, masks = [], [], []
+        if keys:
+            yield keys, np.stack(values, axis=2), np.stack(masks, axis=2)
 
     def screen(self, columns: list[Array]) -> list[list[tuple[float, int, int]]]:
         """Return for each packed sampled column the best (|r|, entry number, lag), by the median over symbols."""
@@ -160,7 +156,7 @@ class Matcher:
         y = np.stack([p[0] for p in pairs], axis=2)
         good = np.stack([p[1] for p in pairs], axis=2)
         found: list[list[tuple[float, int, int]]] = [[] for _ in columns]
-        for keys, values, masks in self._blocks:
+        for keys, values, masks in self._blocks():
             per_symbol = []
             for s in range(y.shape[1]):
                 total = y[:, s].T @ values[:, s]
@@ -218,7 +214,6 @@ class Matcher:
 
     def free(self) -> None:
         """Drop the search structure; matches stay."""
-        self._blocks.clear()
         self._samples.clear()
 
     def verify(self, name: str, entry: Entry, k: int) -> Match | None:

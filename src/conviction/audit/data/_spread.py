@@ -28,6 +28,7 @@ def _horizons(ctx: Context) -> list[int]:
 def _design(ctx: Context, names: list[str], rows: Array, columns: Array) -> Array:
     block = np.stack([ctx.panel.column(n)[rows, columns] for n in names], axis=1)
     mean = np.nanmean(block, axis=0)
+    mean = np.where(np.isfinite(mean), mean, 0.0)  # a column may have no value in these rows
     block = np.where(np.isfinite(block), block, mean) - mean
     spread = block.std(axis=0)
     return np.asarray(block / np.where(spread > 0, spread, 1.0))

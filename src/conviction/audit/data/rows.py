@@ -235,20 +235,17 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
     directions = np.random.default_rng(7).standard_normal((matrix.shape[1], 6)).astype(np.float32)
     low = matrix @ directions / np.sqrt(matrix.shape[1])
     tree = cKDTree(low)
-    distance, other = tree.query(low, k=2, workers=1)
-    near = other[:, 1]
+    near = tree.query(low, k=2, workers=1)[1][:, 1]
     rms = np.sqrt(((matrix - matrix[near]) ** 2).mean(axis=1))
     sample = matrix[:: max(1, len(matrix) // 2000)]
     typical = float(np.median(np.sqrt(((sample[1:] - sample[:-1]) ** 2).mean(axis=1))))
     # Ranks stretch small noise, and slow columns make neighbours in time alike: both bounds are needed.
-    close = np.flatnonzero(rms < min(0.08 * typical, 0.3 * float(np.median(rms))))
-    pairs = {tuple(sorted((int(where[i]), int(where[near[i]])))) for i in close}
-    del distance
+    bound = min(0.08 * typical, 0.3 * float(np.median(rms)))
     width = len(ctx.panel.symbols)
-    cells = np.array(sorted(pairs)).reshape(-1, 2)
-    # Slow columns make a quiet symbol's neighbouring sessions alike: only copies from elsewhere cross a split.
-    apart = np.abs(cells[:, 0] // width - cells[:, 1] // width)
-    cells = cells[(cells[:, 0] % width != cells[:, 1] % width) | (apart > _SLOW)]
+    cells = _pairs(where, near, rms < bound, width)
+    # Copies are a cluster apart; neighbours by chance grow many times in number when the distance doubles.
+    if len(_pairs(where, near, rms < 2 * bound, width)) > 4 * len(cells):
+        return
     if len(cells) < 3:
         return
     hit = np.zeros(ctx.panel.shape, dtype=bool)
@@ -264,6 +261,17 @@ def check_near_duplicates(ctx: Context) -> Iterator[Finding]:
         explanation=f"{len(cells)} pairs of rows hold the same features but for noise: a split puts copies on both sides.",
         remedy="Remove the copies, and look for the join that made them.",
     )
+
+
+def _pairs(where: Array, near: Array, close: Array, width: int) -> Array:
+    """Return the cells of close neighbours, each pair once, shape (n, 2).
+
+    Slow columns make a quiet symbol's neighbouring sessions alike: only copies from elsewhere cross a split.
+    """
+    pairs = {tuple(sorted((int(where[i]), int(where[near[i]])))) for i in np.flatnonzero(close)}
+    cells = np.array(sorted(pairs)).reshape(-1, 2)
+    apart = np.abs(cells[:, 0] // width - cells[:, 1] // width)
+    return np.asarray(cells[(cells[:, 0] % width != cells[:, 1] % width) | (apart > _SLOW)])
 
 
 def _is_filler(column: Array) -> Array:
