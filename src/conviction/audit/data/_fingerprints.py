@@ -224,6 +224,34 @@ def equal_bins(packed: Array, ctx: Context, name: str) -> Found:
     return None
 
 
+def equal_widths(packed: Array, ctx: Context, name: str) -> Found:
+    """Classes that cut the close, or its logarithm, between its lowest and highest of the history in equal widths."""
+    close = ctx.panel.price("close")
+    flat = packed[np.isfinite(packed)]
+    values = np.unique(flat[:4000])
+    if close is None or not 3 <= len(values) <= 50 or len(np.unique(flat)) > 50 or packed.shape != close.shape:
+        return None
+    base = ctx.panel.pack(close)
+    for label, x in (("close", base), ("logarithm of the close", np.log(np.where(base > 0, base, np.nan)))):
+        known = np.isfinite(packed) & np.isfinite(x)
+        if known.sum() < 0.9 * len(flat):
+            continue
+        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+        place = (x - low) / np.where(high > low, high - low, np.nan)
+        steps = round(float(values[-1] - values[0]) / float(np.min(np.diff(values)))) + 1
+        if not 4 <= steps <= 50:
+            continue
+        wanted = np.clip(np.ceil(place * steps - 1e-9) - 1, 0, steps - 1)
+        own = (packed - values[0]) / (values[-1] - values[0]) * (steps - 1)
+        share = np.where(known, np.abs(own - wanted) < 0.01, False).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        hit = share[_usable(packed)] > 0.995
+        if len(hit) and hit.mean() > 0.75:
+            what = f"its {steps} classes cut the {label} in equal widths between its lowest and highest of all rows"
+            return what, {"classes": steps, "share_equal": float(np.median(share))}, ()
+    del name
+    return None
+
+
 def clipped(packed: Array, ctx: Context, name: str) -> Found:
     """Both extremes repeated in exactly the same round share of rows: clipped at quantiles of the history."""
     if ctx.proved_causal(name) and ctx.matches[name].share > 0.9999:
@@ -295,6 +323,7 @@ SCALING_TESTS: tuple[Test, ...] = (
     middle_and_quartiles,
     ranks,
     equal_bins,
+    equal_widths,
     clipped,
     residual_of_regression,
 )

@@ -50,6 +50,7 @@ DATA_CHECKS: tuple[DataCheck, ...] = (
     DataCheck("full_sample.encoding", "full sample", "columns", full_sample.check_encoding),
     DataCheck("full_sample.imputation", "full sample", "columns", full_sample.check_imputation),
     DataCheck("full_sample.clusters", "full sample", "columns", clusters.check_clusters),
+    DataCheck("full_sample.mixtures", "full sample", "columns", clusters.check_mixtures),
     DataCheck("full_sample.projection", "full sample", "columns", full_sample.check_projection),
     DataCheck("copies.association", "copies", "columns", copies.check_association),
     DataCheck("future.countdowns", "future values", "columns", lookahead.check_countdowns),

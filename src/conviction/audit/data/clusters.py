@@ -1,4 +1,4 @@
-"""Clusters fitted on the whole history: classes whose own means divide the rows exactly as the classes do."""
+"""Clusters and mixtures fitted on the whole history: what their own moments give back is a fixed point over all rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from conviction.audit._report import Finding
 from conviction.audit.data._context import Context
-from conviction.audit.data._panel import Array
+from conviction.audit.data._panel import Array, ahead, session_mean
 
 _MOST_CLASSES = 12
 _MOST_COLUMNS = 6
 _AGREE = 0.998
+_MIXTURE = 0.01
 
 
 def check_clusters(ctx: Context) -> Iterator[Finding]:
@@ -47,6 +48,66 @@ def check_clusters(ctx: Context) -> Iterator[Finding]:
                 ),
                 remedy="Fit the clusters on the training sessions of each fold.",
             )
+
+
+def check_mixtures(ctx: Context) -> Iterator[Finding]:
+    """Look for probabilities of a class of a mixture of two normal laws fitted on all rows.
+
+    The expectation-maximisation of a mixture ends where the class's own weight, mean and variance give back its
+    probabilities (Dempster, Laird and Rubin 1977): a fixed point *over all rows of the file* was fitted on all of them.
+    """
+    numeric: dict[str, Array] = {}
+    for name in ctx.table.features:
+        if name in ctx.accused or ctx.proved_causal(name) or name in ctx.table.texts:
+            continue
+        column = ctx.panel.column(name)
+        good = column[np.isfinite(column)]
+        if len(good) < 200 or good.min() < 0 or good.max() > 1 or np.ptp(good) < 0.5 or len(np.unique(good)) < 100:
+            continue
+        if not numeric:
+            numeric = _numeric(ctx, list(ctx.table.features))
+            close = ctx.panel.price("close")
+            if close is not None:
+                numeric |= {"the return": close / ahead(close, -1) - 1, "the market's return": _market(ctx)}
+        for by, values in numeric.items():
+            off = _from_mixture(column, values) if by != name else np.inf
+            if off < _MIXTURE:
+                yield ctx.accuse(
+                    "full_sample.mixtures",
+                    columns=(name,),
+                    evidence={"root_mean_square_difference": off, "by": by},
+                    explanation=(
+                        f"{name} is the probability of a class of {by} whose weights, means and variances are those of "
+                        "all rows: a mixture fitted on the whole history."
+                    ),
+                    remedy="Fit the mixture on the training sessions of each fold.",
+                )
+                break
+
+
+def _market(ctx: Context) -> Array:
+    assert ctx.library is not None or ctx.panel.price("close") is not None  # noqa: S101
+    moves = ctx.close / ahead(ctx.close, -1) - 1
+    market = session_mean(moves) if ctx.library is None else ctx.library.market.reshape(len(moves), -1)[:, :1]
+    return np.asarray(np.broadcast_to(market, moves.shape))
+
+
+def _from_mixture(column: Array, values: Array) -> float:
+    """Return the root mean square difference of a column from the posterior that its own moments give."""
+    good = np.isfinite(column) & np.isfinite(values)
+    if good.sum() < 0.9 * np.isfinite(column).sum():
+        return float("inf")
+    p, x = column[good], values[good]
+    logs = []
+    for weight in (p, 1 - p):
+        total = float(weight.sum())
+        mean = float(weight @ x) / total
+        variance = float(weight @ (x - mean) ** 2) / total
+        if not (total > 0 and variance > 0):
+            return float("inf")
+        logs.append(np.log(total) - 0.5 * np.log(variance) - 0.5 * (x - mean) ** 2 / variance)
+    posterior = 1 / (1 + np.exp(np.clip(logs[1] - logs[0], -700, 700)))
+    return float(np.sqrt(np.mean((posterior - p) ** 2)))
 
 
 def _numeric(ctx: Context, names: list[str]) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from conviction.audit.data._context import Context, decimals
 from conviction.audit.data._fingerprints import SCALING_TESTS, clipped, scale_by_whole_history
 from conviction.audit.data._panel import Array, ahead
 
+_CHANCE = 1e4  # one audit in so many may see such an order of symbols by chance
 _REMEDY = (
     "Fit scaling, ranks, encodings and imputation on the training sessions of each fold, or on a window that ends at t."
 )
@@ -116,7 +117,25 @@ def _symbol_statistic(ctx: Context, column: Array) -> tuple[str, dict[str, float
             r = abs(float(np.corrcoef(value, other)[0, 1]))
             if r > (0.9999 if usable.sum() < 10 else 0.998):
                 return f"one number a symbol, its {label}", {"statistic": label, "correlation": r}
+            if _orders_as(value, other):
+                return f"one rank or class a symbol, in the order of its {label}", {"statistic": label}
     return None
+
+
+def _orders_as(value: Array, statistic: Array) -> bool:
+    """Say whether few or many classes of symbols divide a statistic without one exception, beyond chance.
+
+    ``S! / (n_1! n_2! ...)`` orders of S symbols over classes of n_i are equally likely, and two of them agree.
+    """
+    from math import lgamma
+
+    classes, count = np.unique(value, return_counts=True)
+    orders = lgamma(len(value) + 1) - sum(lgamma(n + 1) for n in count)
+    if len(classes) < 4 or orders < np.log(2 * _CHANCE * 30):
+        return False
+    ordered = value[np.argsort(statistic, kind="stable")]
+    steps = np.diff(ordered)
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _whole_statistics(ctx: Context) -> dict[str, Array]:
@@ -172,7 +191,8 @@ def _group_means(column: Array, outcomes: dict[str, Array]) -> tuple[str, dict[s
             follows = (
                 abs(float(np.corrcoef(values[big], odds)[0, 1])) if big.sum() >= 4 and values[big].std() > 0 else 0.0
             )
-            if follows > 0.99999:
+            # Rows without a known outcome may have been counted as down: many groups need not agree to the last digit.
+            if follows > (0.99999 if big.sum() < 8 else 0.998):
                 return f"each value is the log odds of the {label} of its own rows", {"outcome": label}
         if big.sum() >= 12 and values[big].std() > 0 and spread > 0:
             r = float(np.corrcoef(values[big], mean)[0, 1])
