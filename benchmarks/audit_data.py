@@ -87,7 +87,7 @@ def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def detection(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int], peers: Path | None) -> None:
+def detection(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int], peers: Path | None) -> dict[str, Any]:
     ours: dict[str, list[bool]] = defaultdict(list)
     simple: dict[str, list[bool]] = defaultdict(list)
     others: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
@@ -119,9 +119,11 @@ def detection(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int], peers: Pa
         cells = [[x for v in t.values() for x in v] if family == "all" else t[family] for t in tables]
         print(f"{family:16s}" + "".join(f" {sum(c):>6d}/{len(c):<5d}" for c in cells))
     print("missed:", *(missed or ["none"]), sep="\n  ")
+    tables = {"conviction": ours, "naive": simple, **others}
+    return {n: {f: [sum(c), len(c)] for f, c in sorted(t.items())} for n, t in tables.items()} | {"missed": missed}
 
 
-def false_alarms(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> None:
+def false_alarms(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> dict[str, Any]:
     audited = wrong = warned = failed = datasets = 0
     simple = 0
     for seed in seeds:
@@ -149,12 +151,20 @@ def false_alarms(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> Non
     print(f"\nclean datasets failed: {failed} of {datasets} ({', '.join(VARIANTS)})")
     print(f"clean columns at error: {wrong} of {audited} = {wrong / audited:.4f}, 95 % bounds [{low:.4f}, {high:.4f}]")
     print(f"clean columns at warning: {warned} of {audited}; naive AUC rule accuses {simple} of {audited}")
+    return {
+        "datasets_failed": [failed, datasets],
+        "columns_at_error": [wrong, audited],
+        "bounds": [round(low, 5), round(high, 5)],
+        "columns_at_warning": warned,
+        "naive_accuses": simple,
+    }
 
 
-def power(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> None:
+def power(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> dict[str, Any]:
     print(
         "\npower over strength (share of datasets in which the column is named at error; in brackets at least warned)"
     )
+    curves: dict[str, Any] = {}
     strengths = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5)
     print(f"{'kind':22s}" + "".join(f"{s:>14.2f}" for s in strengths))
     for kind in ("copy_linear", "copy_of_ten_sessions", "copy_in_missingness", "partial_one_symbol"):
@@ -169,11 +179,14 @@ def power(bars: pl.DataFrame, vix: pl.DataFrame, seeds: list[int]) -> None:
                 seen += any(set(f.columns) & set(case.columns) for f in report.findings if f.severity != "info")
             cells.append(f"{hit}/{len(seeds)} ({seen}/{len(seeds)})")
         print(f"{kind:22s}" + "".join(f"{c:>14s}" for c in cells))
+        curves[kind] = dict(zip(map(str, strengths), cells, strict=True))
+    return curves
 
 
-def cost(bars: pl.DataFrame, vix: pl.DataFrame, *, large: bool) -> None:
+def cost(bars: pl.DataFrame, vix: pl.DataFrame, *, large: bool) -> dict[str, Any]:
     sizes = [(46, 900, 60)] + ([(482, 1128, 158)] if large else [])
     print("\ncost, one thread")
+    spent: dict[str, Any] = {}
     for symbols, sessions, columns in sizes:
         clean = make_clean_dataset(bars, seed=3, n_symbols=symbols, n_sessions=sessions, vix=vix)
         frame = clean.frame
@@ -190,8 +203,10 @@ def cost(bars: pl.DataFrame, vix: pl.DataFrame, *, large: bool) -> None:
         print(
             f"{shape}: {cpu:.1f} s CPU ({wall:.1f} s on this machine now), peak {peak:.1f} GB, verdict {report.verdict}"
         )
+        spent[shape] = {"cpu_seconds": round(cpu, 1), "peak_gb": round(peak, 1), "verdict": report.verdict}
         slow = sorted(report.checks, key=lambda c: -c.seconds)[:4]
         print("  slowest:", ", ".join(f"{c.name} {c.seconds:.1f} s" for c in slow))
+    return spent
 
 
 def peer_environment() -> Path | None:
@@ -227,14 +242,16 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     bars, vix = real_bars()
     seeds = list(range(chosen.seeds))
+    figures: dict[str, Any] = {}
     if chosen.only in (None, "cost"):
-        cost(bars, vix, large=chosen.large)
+        figures["cost"] = cost(bars, vix, large=chosen.large)
     if chosen.only in (None, "clean"):
-        false_alarms(bars, vix, seeds)
+        figures["false_alarms"] = false_alarms(bars, vix, seeds)
     if chosen.only in (None, "detection"):
-        detection(bars, vix, seeds, None if chosen.no_peers else peer_environment())
+        figures["detection"] = detection(bars, vix, seeds, None if chosen.no_peers else peer_environment())
     if chosen.only in (None, "power"):
-        power(bars, vix, list(range(max(2, chosen.seeds))))
+        figures["power"] = power(bars, vix, list(range(max(2, chosen.seeds))))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
