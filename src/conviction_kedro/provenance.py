@@ -86,9 +86,10 @@ def room_sha(room: str) -> str:
 def packages_sha() -> str:
     """Return the SHA-256 over all source files of the library and of the workspace."""
     library, workspace = Path(conviction.__file__).parent, Path(__file__).parent
-    files = sorted([*library.rglob("*.py"), *workspace.rglob("*.py")])
+    # Each by its own place: the two packages need not lie in one folder.
+    found = [(root, file) for root in (library, workspace) for file in sorted(root.rglob("*.py"))]
     return sha(
-        [(str(file.relative_to(library.parent)), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+        [(str(file.relative_to(root.parent)), hashlib.sha256(file.read_bytes()).hexdigest()) for root, file in found]
     )
 
 
