@@ -121,14 +121,21 @@ class RunStore:
             self._log(self._parent, params, {}, {})
             return
         self._parent = reopen
-        self._children = {
-            child.data.tags["record_key"]: child.info.run_id
-            for child in self._search(f"tags.`{PARENT_TAG}` = '{reopen}'")
-            if "record_key" in child.data.tags
-        }
+        self._children = self._below(reopen)
         # A parameter of a run cannot change; those that say how fast may, and the first attempt's stay.
         known = self._client.get_run(reopen).data.params
         self._log(reopen, {name: value for name, value in params.items() if name not in known}, {}, tags)
+
+    def _below(self, run_id: str) -> dict[str, str]:
+        """Return the recorded runs below a run, children of children too, by their record keys."""
+        found: dict[str, str] = {}
+        parents = [run_id]
+        while parents:
+            children = [child for parent in parents for child in self._search(f"tags.`{PARENT_TAG}` = '{parent}'")]
+            found |= {run.data.tags["record_key"]: run.info.run_id for run in children if "record_key" in run.data.tags}
+            # Nothing is below a trial, and there may be hundreds of them.
+            parents = [run.info.run_id for run in children if run.data.tags.get("kind") != "trial"]
+        return found
 
     def find(self, session_id: str) -> str | None:
         """Return the identifier of the parent run of a session, or None."""

@@ -113,3 +113,26 @@ def test_an_experiment_opens_in_the_view_for_training_runs(root, client):
     open_store(CONFIG, root, pipeline="holdout")
     for name in ("holdout", "research of another day"):
         assert client.get_experiment_by_name(name).tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_run_that_goes_on_knows_the_trials_below_its_children(root, client):
+    def attempt(reopen):
+        store = open_store(CONFIG, root, pipeline="modeling")
+        store.start(name="killed", tags={}, params={}, reopen=reopen)
+        store.upsert_children(
+            [
+                {**record("relative/lightgbm", auc_pooled=0.5), "parent_key": None},
+                {
+                    **record("relative/lightgbm", search_value=0.5),
+                    "record_key": "relative/lightgbm/trial/0",
+                    "parent_key": "relative/lightgbm",
+                    "tags": json.dumps({"target": "relative", "model": "lightgbm", "kind": "trial"}),
+                },
+            ]
+        )
+        return store
+
+    first = attempt(None)
+    attempt(first.run_id)
+    (child,) = client.search_runs([first._experiment], f"tags.`{PARENT_TAG}` = '{first.run_id}'")
+    assert len(client.search_runs([first._experiment], f"tags.`{PARENT_TAG}` = '{child.info.run_id}'")) == 1

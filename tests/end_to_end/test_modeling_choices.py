@@ -73,7 +73,9 @@ def test_every_model_of_the_registry_pooled_calibrated_and_by_symbol(workspace):
     parent, mine = children(workspace)
     assert mine["relative | lightgbm"].data.metrics["trials"] == 2
     history = workspace.client().get_metric_history(mine["relative | lightgbm"].info.run_id, "inner_curve_fold_00")
-    assert [point.step for point in history][:2] == [1, 2]
+    steps = [point.step for point in history]
+    assert len(steps) > 2
+    assert (steps[0], steps) == (1, sorted(set(steps)))
     assert {"version.catboost", "version.torch"} <= set(parent.data.tags)
     ensemble = workspace.kedro("run", "--pipeline=ensembling")
     assert ensemble.returncode == 0, ensemble.stdout + ensemble.stderr
