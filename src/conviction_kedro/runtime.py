@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import date
 
 from conviction.observer import Observer, SilentObserver
 from conviction_kedro.studies import Studies
@@ -27,6 +28,14 @@ class Runtime:
     skipped: frozenset[str] = frozenset()
     tracked_run: str | None = None
     studies: Studies = field(default_factory=Studies)
+
+    @property
+    def today(self) -> date | None:
+        """The day (UTC) on which the run began, from its identifier; None outside a run."""
+        try:
+            return date.fromisoformat(self.run_id[:10])
+        except ValueError:
+            return None
 
 
 _CURRENT: ContextVar[Runtime] = ContextVar("conviction_runtime", default=Runtime())  # noqa: B039  # frozen

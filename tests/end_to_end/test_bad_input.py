@@ -49,6 +49,10 @@ BROKEN = {
         lambda p: p.with_columns(close=pl.when(pl.col("date") == date(2019, 3, 1)).then(-1.0).otherwise("close")),
         "BarsError.*non_positive_price",
     ),
+    "a session that has not been yet": (
+        lambda p: p.with_columns(date=pl.col("date").dt.offset_by("20y")).filter(pl.col("date").dt.weekday() < 6),
+        "BarsError.*future_session",
+    ),
     "no rows": (lambda p: p.clear(), "Error.*(0 rows|no session|empty)"),
 }
 

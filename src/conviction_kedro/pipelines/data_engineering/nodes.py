@@ -39,7 +39,9 @@ def make_bars(
     symbols = universes.symbols(universe)
     chosen = select_history(chosen, symbols, renames, allow_missing=data.allow_missing_symbols)
     if data.bar_minutes is None:
-        checked = check_bars(chosen, calendar=data.calendar, allow=frozenset(data.quarantine))
+        # A made-up market may lie in any year; prices of a real one that has not been yet cannot be prices.
+        today = None if source == "synthetic" else runtime.current().today
+        checked = check_bars(chosen, calendar=data.calendar, as_of=today, allow=frozenset(data.quarantine))
     else:
         checked = check_intraday_bars(chosen, calendar=data.calendar, minutes=data.bar_minutes)
     bars = join_histories(checked.bars, symbols, renames, allow_missing=data.allow_missing_symbols)
