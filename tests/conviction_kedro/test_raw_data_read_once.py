@@ -37,14 +37,14 @@ def nodes(monkeypatch):
             Node(lambda raw: raw, ["raw"], "two", name="second"),
         ]
     )
-    monkeypatch.setattr(_provenance, "_all_nodes", lambda: both)
+    monkeypatch.setattr(_provenance, "nodes_that_matter", lambda _: both)
     return both
 
 
 def test_two_nodes_and_the_fingerprint_share_one_reading(nodes):
     raw, other = Counted(), Counted()
     catalog = DataCatalog({"raw": raw, "other": other})
-    contents = _provenance._raw_contents(catalog, nodes)
+    contents = _provenance.raw_contents(nodes, catalog)
     assert contents["raw"] == fingerprint(pl.DataFrame({"a": [1]}))
     result = SequentialRunner().run(nodes, catalog)
     assert result["two"].load()["a"].to_list() == [1]
@@ -57,9 +57,9 @@ def test_what_a_partial_run_does_not_read_is_not_kept_and_may_be_gone(nodes):
     raw, other = Counted(), Counted(fails=True)
     catalog = DataCatalog({"raw": raw, "other": other})
     second = nodes.only_nodes("second")
-    assert set(_provenance._raw_contents(catalog, second)) == {"raw"}
+    assert set(_provenance.raw_contents(second, catalog)) == {"raw"}
     with pytest.raises(DatasetError):
-        _provenance._raw_contents(catalog, nodes.only_nodes("first"))
+        _provenance.raw_contents(nodes.only_nodes("first"), catalog)
     vars(raw).pop("load")
-    _provenance._raw_contents(catalog, Pipeline([]))
+    _provenance.raw_contents(Pipeline([]), catalog)
     assert "load" not in vars(raw)

@@ -93,9 +93,10 @@ def test_names_that_fit_no_run_or_several_are_refused_with_the_choice(two):
     assert (same.returncode, "needs different runs" in same.stderr) == (1, True)
 
 
-def test_runs_without_common_targets_are_refused(two):
+def test_runs_without_common_targets_are_refused(two, tmp_path):
+    two = type(two)(shutil.copytree(two.root, tmp_path / "three"))
     other = two.kedro(
-        "run", "--params=modeling.targets=['direction'],modeling.models=['logistic']", "--to-nodes=combine"
+        "run", "--params=modeling.targets=['direction'],modeling.models=['logistic']", "--to-nodes=ensembling.combine"
     )
     assert other.returncode == 0, other.stderr
     newest, *_, oldest = listed(two)
