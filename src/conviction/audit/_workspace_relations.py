@@ -73,17 +73,10 @@ class Relations:
 def across_findings(offences: dict[str, Offence], across: Collection[str] | None) -> list[Finding]:
     """Return an error for each column that changes with other symbols though it is not meant to read them."""
     return [
-        Finding(
-            check="symbols_dropped",
-            severity="error",
-            columns=(offence.column,),
-            symbols=(offence.symbol,),
-            first_session=offence.session,
-            evidence={"rows": offence.rows},
-            explanation=(
-                f"{offence.column} of {offence.symbol} on {offence.session} has another value when other symbols are "
-                "dropped, but is declared to read its own symbol only."
-            ),
+        _finding(
+            "symbols_dropped",
+            offence,
+            what="has another value when other symbols are dropped, but is declared to read its own symbol only.",
             remedy="group by symbol before every shift, window and mean, or declare it cross-sectional.",
         )
         for offence in offences.values()
@@ -94,21 +87,27 @@ def across_findings(offences: dict[str, Offence], across: Collection[str] | None
 def shuffled_findings(offences: dict[str, Offence]) -> list[Finding]:
     """Return an error for each column that two builds of the same rows give differently."""
     return [
-        Finding(
-            check="rows_shuffled",
-            severity="error",
-            columns=(offence.column,),
-            symbols=(offence.symbol,),
-            first_session=offence.session,
-            evidence={"rows": offence.rows},
-            explanation=(
-                f"{offence.column} of {offence.symbol} on {offence.session} differs between two builds of the same rows, "
-                "shuffled and sorted in between."
-            ),
+        _finding(
+            "rows_shuffled",
+            offence,
+            what="differs between two builds of the same rows, shuffled and sorted in between.",
             remedy="make the code deterministic: no random numbers, no memory between calls, no order of arrival.",
         )
         for offence in offences.values()
     ]
+
+
+def _finding(check: str, offence: Offence, *, what: str, remedy: str) -> Finding:
+    return Finding(
+        check=check,
+        severity="error",
+        columns=(offence.column,),
+        symbols=(offence.symbol,),
+        first_session=offence.session,
+        evidence={"rows": offence.rows},
+        explanation=f"{offence.column} of {offence.symbol} on {offence.session} {what}",
+        remedy=remedy,
+    )
 
 
 __all__ = ["Relations", "across_findings", "shuffled_findings"]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from conviction.evaluation._auc import SortedRows, auc, daily_auc, daily_rank_ic, session_influence
-from conviction.evaluation._probability import probability_metrics
+from conviction.evaluation._probability import PROBABILITY_METRICS, probability_metrics
 from conviction.evaluation._resampling import (
     BootstrapEstimate,
     block_counts,
@@ -44,13 +44,7 @@ METRICS: tuple[str, ...] = (
     "rank_ic_lo",
     "rank_ic_hi",
     "rank_ic_t",
-    "log_loss",
-    "log_loss_lo",
-    "log_loss_hi",
-    "brier",
-    "brier_skill",
-    "brier_skill_lo",
-    "brier_skill_hi",
+    *PROBABILITY_METRICS,
     "block_sessions",
     "n_sessions",
     "n_rows",
