@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -73,9 +74,9 @@ def s3_bucket(_s3_server, request):
     return f"s3://{name}", {"key": "test", "secret": "test", "client_kwargs": arguments}
 
 
-@pytest.fixture(scope="session")
-def postgresql():
-    """Start a PostgreSQL server of our own in a temporary folder and give its SQLAlchemy address, or skip with the reason."""
+@contextlib.contextmanager
+def postgresql_server(*, user: str, password: str | None):
+    """Run a PostgreSQL server in a temporary folder and yield its port, or skip with the reason; None asks for no password."""
     # Debian keeps them out of PATH.
     places = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
     initdb, postgres = (shutil.which(name, path=places) for name in ("initdb", "postgres"))
@@ -91,10 +92,15 @@ def postgresql():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="conviction-postgresql-"))
+    authentication = ["-A", "trust"]
+    if password is not None:
+        (folder / "word").write_text(password)
+        authentication = ["-A", "scram-sha-256", f"--pwfile={folder / 'word'}"]
     if root:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
     quiet = {"capture_output": True, "cwd": folder, **as_owner}
-    subprocess.run([initdb, "-D", folder / "data", "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **quiet)
+    subprocess.run([initdb, "-D", folder / "data", *authentication, "-U", user, "--no-sync"], check=True, **quiet)
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
         [postgres, "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"],
@@ -106,12 +112,27 @@ def postgresql():
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        yield port
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """Return the SQLAlchemy address of a PostgreSQL server of our own that asks for no password."""
+    with postgresql_server(user="postgres", password=None) as port:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+
+
+@pytest.fixture
+def guarded_postgresql():
+    """Return port and password of a PostgreSQL server of our own that asks its user `team` for a password."""
+    word = os.urandom(8).hex()
+    with postgresql_server(user="team", password=word) as port:
+        yield port, word
 
 
 @pytest.fixture(scope="session")

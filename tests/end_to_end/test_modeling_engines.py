@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -73,55 +71,9 @@ def test_a_cluster_gives_the_bytes_of_this_process_and_loses_nothing_with_a_work
     assert workspace.bytes_of(*SAME) == expected
 
 
-@pytest.fixture
-def server(tmp_path):
-    """Start a PostgreSQL server that asks for a password; give its port and the password."""
-    if shutil.which("initdb") is None or find_spec("psycopg") is None:
-        pytest.skip("PostgreSQL's initdb or the Python package psycopg is missing")
-    root = os.geteuid() == 0
-    try:
-        owner = pwd.getpwnam("postgres" if root else pwd.getpwuid(os.geteuid()).pw_name)
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    import tempfile
-
-    as_owner = {"user": owner.pw_uid, "group": owner.pw_gid} if root else {}
-    folder = Path(tempfile.mkdtemp(prefix="conviction-postgresql-"))
-    word = os.urandom(8).hex()
-    (folder / "word").write_text(word)
-    if root:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-        os.chown(folder / "word", owner.pw_uid, owner.pw_gid)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet = {"capture_output": True, "cwd": folder, **as_owner}
-    subprocess.run(
-        ["initdb", "-D", folder / "data", "-A", "scram-sha-256", "-U", "team", f"--pwfile={folder / 'word'}", "--no-sync"],
-        check=True, **quiet,
-    )  # fmt: skip
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        ["postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"],
-        stdout=log, stderr=log, cwd=folder, **as_owner,
-    )  # fmt: skip
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield port, word
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.slow
-def test_a_team_keeps_its_trials_on_a_server_and_the_password_is_written_nowhere(workspace, server):
-    port, word = server
+def test_a_team_keeps_its_trials_on_a_server_and_the_password_is_written_nowhere(workspace, guarded_postgresql):
+    port, word = guarded_postgresql
     workspace.configure({**SEARCH, "modeling": {**SEARCH["modeling"], "models": ["logistic"],
                          "tuning": {"n_trials": 3, "storage": f"postgresql+psycopg://127.0.0.1:{port}/postgres"}}})  # fmt: skip
     refused = workspace.kedro("run", "--pipeline=modeling", PGUSER="team", PGPASSWORD="wrong")  # it is wrong

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import uuid
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from conviction.folds import FoldParameters, make_fold_plan
 from conviction.testing import planted_panel
 from conviction_kedro.sagemaker._archive import code_archive
 from conviction_kedro.sagemaker._bundle import training_bundle
+from conviction_kedro.sagemaker._stand_in import LocalCloud
+from conviction_kedro.sagemaker._stand_in_faults import Faults
 
 TARGETS = ("relative", "direction")
 
@@ -35,6 +38,20 @@ def plan(panel):
 @pytest.fixture(scope="session")
 def bundle(panel, plan):
     return training_bundle(panel, plan, targets=TARGETS, folds=plan.folds, inner_folds=2)
+
+
+@pytest.fixture
+def cloud():
+    made = []
+
+    def make(**faults):
+        # Servers of one process share their buckets.
+        made.append(LocalCloud(f"team-{uuid.uuid4().hex[:12]}", faults=Faults(**faults)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 class Container:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import polars as pl
 import pytest
@@ -26,25 +25,9 @@ from conviction_kedro.sagemaker import (
     trial_table,
     watch_jobs,
 )
-from conviction_kedro.sagemaker._stand_in import LocalCloud
-from conviction_kedro.sagemaker._stand_in_faults import Faults
 
 ROLE = "arn:aws:iam::123456789012:role/conviction-training"
 TUNING = TuningParameters(n_trials=3, search={"xgboost": {"eta": {"low": 0.1}}})
-
-
-@pytest.fixture
-def cloud():
-    made = []
-
-    def make(**faults):
-        # Servers of one process share their buckets.
-        made.append(LocalCloud(f"team-{uuid.uuid4().hex[:12]}", faults=Faults(**faults)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 class Delegation:

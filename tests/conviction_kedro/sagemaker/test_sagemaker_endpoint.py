@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from types import SimpleNamespace
 
 import polars as pl
@@ -23,8 +22,6 @@ from conviction_kedro.sagemaker import (
     model_archive,
     teardown,
 )
-from conviction_kedro.sagemaker._stand_in import LocalCloud
-from conviction_kedro.sagemaker._stand_in_faults import Faults
 from conviction_kedro.sagemaker._stand_in_trial import tar_members
 
 MODELS = ("lightgbm", "xgboost")
@@ -65,19 +62,6 @@ def body_of(rows, sha=SHA):
     plain = rows.with_columns(pl.col("session").cast(pl.String))
     table = {"columns": plain.columns, "data": [list(row) for row in plain.rows()]}
     return json.dumps({"dataframe_split": table, "params": {"certificate_sha": sha}}).encode()
-
-
-@pytest.fixture
-def cloud():
-    made = []
-
-    def make(**faults):
-        made.append(LocalCloud(f"team-{uuid.uuid4().hex[:12]}", faults=Faults(**faults)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def settings_for(cloud, **more):
